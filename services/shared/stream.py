@@ -1,0 +1,240 @@
+"""Whole fetched batches of a partition as faust messages: the one way scoring and the loader read Kafka.
+
+    app = BatchApp("chalk-loader", bootstrap, {"learning.progress": handle, ...})
+    await app.run()                    # until SIGTERM/SIGINT; every unexpected error ends the process with exit status 70
+
+`handle(batch)` is awaited for one `Batch` after another of its topic; it calls `batch.ack()`, at once or later, when all effects of
+the batch are durable, in order within a partition. Offsets are committed up to what was acknowledged and never beyond; a batch
+fetched before a rebalance is dropped unhandled, because the partition is read again from where it was committed. Readers are at
+read_committed, so `records[-1].offset + 1` may be lower than where the log goes on (transaction markers take offsets).
+
+Stock faust hands over one message at a time (3-5k/s), acknowledges an event whose agent raised and goes on (loss), and stalls
+its commits at the offset gaps that transactions leave; this module replaces those parts of its consumer. It leans on internal names
+of faust-streaming 0.15.3 (`INTERNALS`); a test states each, so that an upgrade fails loudly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import faust
+from faust.transport.consumer import ensure_TP
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+INTERNALS = {
+    "Consumer": (
+        "getmany _wait_next_records perform_seek _buffered_partitions flow_active _acked _acked_index _unacked_messages"
+        " _new_offset _add_gap _to_message _read_offset _committed_offset _seek highwater highwaters"
+    ).split(),
+    "App": ["consumer_generation_id", "_on_partitions_assigned"],
+    "Thread": ["_create_worker_consumer"],
+}
+
+
+class Record(Protocol):
+    """What handlers see of a Kafka record (aiokafka's ConsumerRecord has it); `timestamp` in ms since 1970."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records of one partition in offset order, at least one."""
+
+    topic: str
+    partition: int
+    records: list[Record]
+    _ack: Callable[[], None] = field(repr=False)
+
+    @property
+    def next_offset(self) -> int:
+        return self.records[-1].offset + 1
+
+    def ack(self) -> None:
+        """Everything this batch caused is durable: its offsets may be committed."""
+        self._ack()
+
+
+Handler = Callable[[Batch], Awaitable[None]]
+
+
+class _Consumer(driver.Consumer):  # type: ignore[misc]
+    """faust's consumer, yielding one message per fetched (partition, batch)."""
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        records, active = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        if records is None or self.should_stop:
+            return
+        if not self.flow_active:  # a rebalance is under way: what was fetched has to be read again
+            await self.perform_seek()
+            return
+        for raw_tp, batch in records.items():
+            tp = ensure_TP(raw_tp)
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            if batch and (active is None or tp in active or tp in self._buffered_partitions):
+                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+                last = batch[-1]
+                yield (
+                    tp,
+                    ConsumerMessage(
+                        tp.topic, tp.partition, last.offset, (last.timestamp or 0) / 1000.0, last.timestamp_type,
+                        (), None, batch, None, 0, 0, tp, generation_id=generation,
+                    ),
+                )  # fmt: skip
+
+    async def perform_seek(self) -> None:
+        """To the committed offsets, or to where the application's own state says it is."""
+        await super().perform_seek()
+        positions = self.app.chalk_positions
+        if positions is None:
+            return
+        for tp, offset in (await positions({ensure_TP(tp) for tp in self.assignment()})).items():
+            self._read_offset[tp] = None
+            self._committed_offset[tp] = None  # commits may go back: a rebuild reads the log again
+            await self._seek(tp, offset)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        acked = self._acked[tp]  # handlers acknowledge in order within a partition: the highest is committable
+        if not acked:
+            return None
+        top: int = max(acked)
+        self._acked_index[tp].difference_update(acked)
+        acked.clear()
+        return top + 1
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Every batch is a "gap" to stock faust, which would remember it for ever."""
+
+
+class _Thread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"  # faust sets it with its broken exactly_once only
+        return consumer
+
+
+class _CommittedConsumer(_Consumer):
+    def _new_consumer_thread(self) -> Any:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+
+class _Transport(driver.Transport):  # type: ignore[misc]
+    Consumer = _CommittedConsumer
+
+
+class _Schema(faust.Schema):  # type: ignore[misc]
+    def loads_key(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> None:
+        return None
+
+    def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:
+        return message.value  # the list of records, untouched
+
+
+def die(reason: str) -> None:
+    """End the process at once, leaving what is under way uncommitted: whoever starts it again reads it again."""
+    traceback.print_exc()
+    print(f"fatal: {reason}", flush=True)
+    os._exit(70)
+
+
+Positions = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
+
+
+class BatchApp:
+    """A faust app of batch agents, one a topic.
+
+    `positions(assigned) -> {tp: next offset}` is awaited before anything is fetched after each assignment (so state is recovered
+    there) and says where to read from instead of the committed offset; `revoked(tps)` before partitions go elsewhere.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        bootstrap: str,
+        handlers: Mapping[str, Handler],
+        *,
+        positions: Positions | None = None,
+        revoked: Callable[[set[TP]], Awaitable[None]] | None = None,
+        datadir: str = "/tmp/chalk-faust",
+        session_timeout: float = 10.0,
+        max_fetch_bytes: int = 4 << 20,
+    ) -> None:
+        self.app = faust.App(
+            name,
+            broker=";".join(f"kafka://{one}" for one in bootstrap.split(",")),
+            store="memory://",
+            datadir=datadir,
+            web_enabled=False,
+            topic_disable_leader=True,
+            table_standby_replicas=0,
+            broker_commit_interval=0.5,
+            stream_buffer_maxsize=16,
+            consumer_max_fetch_size=max_fetch_bytes,
+            broker_session_timeout=session_timeout,
+            broker_heartbeat_interval=session_timeout / 4,
+            broker_request_timeout=300.0,  # also bounds `positions`, so a recovery
+            consumer_auto_offset_reset="earliest",
+        )
+        self.app.chalk_positions = positions
+        self.app.transport = _Transport(self.app.conf.broker_consumer, self.app)
+        if revoked is not None:
+            hook = revoked
+
+            async def on_revoked(app: Any, tps: set[TP], **_: Any) -> None:
+                await hook(tps)
+
+            self.app.on_partitions_revoked.connect(on_revoked)
+            self._keep = on_revoked  # signals hold weak references
+        self.stopping = asyncio.Event()
+        for topic, handle in handlers.items():
+            self._agent(topic, handle)
+
+    def _agent(self, topic: str, handle: Handler) -> None:
+        app = self.app
+
+        @app.agent(app.topic(topic, schema=_Schema(key_type=bytes, value_type=bytes), value_type=bytes), name=f"batch:{topic}")  # type: ignore[untyped-decorator]
+        async def run(stream: Any) -> None:
+            try:
+                async for event in stream.noack().events():
+                    message = event.message
+                    if message.generation_id != app.consumer_generation_id:
+                        # Fetched before a rebalance. Acknowledged, it could be committed unhandled; kept, a stop would wait for it.
+                        app.consumer._unacked_messages.discard(message)
+                        continue
+                    await handle(Batch(topic, message.partition, event.value, event.ack))
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:
+                die(f"{topic}: {error!r}")
+
+    async def end_offsets(self, topic: str, partitions: list[int]) -> dict[int, int]:
+        """Next offset of each partition as the broker has it now."""
+        found = await self.app.consumer.highwaters(*(TP(topic, p) for p in partitions))
+        return {tp.partition: offset for tp, offset in found.items()}
+
+    async def start(self) -> None:
+        await self.app.start()
+
+    async def run(self) -> None:
+        """Start, then work until SIGTERM or SIGINT; stops gracefully (what is acknowledged is committed)."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        await self.start()
+        await self.stopping.wait()
+        try:
+            await asyncio.wait_for(self.app.stop(), 20)
+        except TimeoutError:
+            print("stop took too long; what is uncommitted will be read again", flush=True)
