@@ -21,6 +21,7 @@ import signal
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import faust
@@ -55,6 +56,7 @@ class Batch:
     partition: int
     records: list[Record]
     _ack: Callable[[], None] = field(repr=False)
+    _drop: Callable[[], None] = field(repr=False)
 
     @property
     def next_offset(self) -> int:
@@ -63,6 +65,10 @@ class Batch:
     def ack(self) -> None:
         """Everything this batch caused is durable: its offsets may be committed."""
         self._ack()
+
+    def drop(self) -> None:
+        """The partition is no longer ours: forget the batch; whoever owns the partition reads it again."""
+        self._drop()
 
 
 Handler = Callable[[Batch], Awaitable[None]]
@@ -170,6 +176,7 @@ class BatchApp:
         datadir: str = "/tmp/chalk-faust",
         session_timeout: float = 10.0,
         max_fetch_bytes: int = 4 << 20,
+        max_records: int | None = None,
     ) -> None:
         self.app = faust.App(
             name,
@@ -182,6 +189,7 @@ class BatchApp:
             broker_commit_interval=0.5,
             stream_buffer_maxsize=16,
             consumer_max_fetch_size=max_fetch_bytes,
+            broker_max_poll_records=max_records,
             broker_session_timeout=session_timeout,
             broker_heartbeat_interval=session_timeout / 4,
             broker_request_timeout=300.0,  # also bounds `positions`, so a recovery
@@ -209,11 +217,12 @@ class BatchApp:
             try:
                 async for event in stream.noack().events():
                     message = event.message
+                    drop = partial(app.consumer._unacked_messages.discard, message)
                     if message.generation_id != app.consumer_generation_id:
                         # Fetched before a rebalance. Acknowledged, it could be committed unhandled; kept, a stop would wait for it.
-                        app.consumer._unacked_messages.discard(message)
+                        drop()
                         continue
-                    await handle(Batch(topic, message.partition, event.value, event.ack))
+                    await handle(Batch(topic, message.partition, event.value, event.ack, drop))
             except asyncio.CancelledError:
                 raise
             except BaseException as error:
@@ -223,6 +232,10 @@ class BatchApp:
         """Next offset of each partition as the broker has it now."""
         found = await self.app.consumer.highwaters(*(TP(topic, p) for p in partitions))
         return {tp.partition: offset for tp, offset in found.items()}
+
+    def waiting(self, topic: str, partition: int) -> bool:
+        """Whether a batch of the partition was fetched and is not yet acknowledged."""
+        return any(m.tp.topic == topic and m.tp.partition == partition for m in self.app.consumer.unacked)
 
     async def start(self) -> None:
         await self.app.start()

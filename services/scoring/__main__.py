@@ -1,0 +1,63 @@
+"""`python -m services.scoring`: one scoring worker; start several to share the partitions."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+
+import structlog
+from prometheus_client import start_http_server
+
+from schemas.programme import RuleError, digest, load_programmes
+from schemas.topics import load_topics
+from services.scoring.directory import TOPIC as DIRECTORY
+from services.scoring.directory import follow
+from services.scoring.engine import Engine
+from services.scoring.metrics import Metrics
+from services.scoring.partition import ACTIVITY
+from services.shared.clock import parse_clock
+from services.shared.directory import Directory
+from services.shared.kafka import ensure_topics
+from services.shared.logs import configure_logs
+from services.shared.settings import Settings, settings
+
+
+async def work(conf: Settings) -> None:
+    """Load the rules, make sure of the topics, read the directory, then score until told to stop."""
+    programmes = load_programmes(conf.programmes)
+    topics = load_topics()
+    ensure_topics(conf.bootstrap, topics, conf.kafka_replication)
+    directory, caught_up = Directory(), asyncio.Event()
+    following = asyncio.create_task(follow(conf.bootstrap, topics[DIRECTORY].partitions, directory, caught_up))
+    await caught_up.wait()
+    if conf.scoring_metrics_port:
+        start_http_server(conf.scoring_metrics_port, "127.0.0.1")
+    engine = Engine(
+        conf.bootstrap,
+        programmes,
+        digest(programmes),
+        directory,
+        parse_clock(conf.clock),
+        conf.tick_seconds,
+        topics[ACTIVITY].partitions,
+        str(conf.data.resolve() / "scoring"),
+        Metrics(),
+    )
+    gc.freeze()
+    await engine.run()
+    following.cancel()
+
+
+def main() -> None:
+    conf = settings()
+    configure_logs("scoring", conf.log_level)
+    try:
+        asyncio.run(work(conf))
+    except RuleError as error:
+        sys.exit(f"rule files: {error}")
+    structlog.get_logger().info("stopped")
+
+
+if __name__ == "__main__":
+    main()

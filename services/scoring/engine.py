@@ -1,0 +1,228 @@
+"""Scoring at work: partitions taken over and given up, batches and clock ticks committed, each as one transaction.
+
+Order at a take-over: fence the former owner (`Writer.start`), then read the changelog, then say where to read from. Order at a batch:
+fold, commit state with outputs, only then acknowledge. Any error ends the process (`stream.die`) and leaves the work uncommitted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+import structlog
+from faust.types import TP
+
+from schemas.programme import Programme
+from schemas.progress import Watermark
+from services.scoring.metrics import Metrics
+from services.scoring.partition import ACTIVITY, Partition
+from services.scoring.store import STATE_TOPIC, meta_row, recover
+from services.scoring.writer import Rows, Writer
+from services.shared.clock import Clock, rfc3339
+from services.shared.directory import Directory
+from services.shared.stream import Batch, BatchApp, die
+
+WATERMARKS = "learning.watermarks"
+CHUNK = 2_000
+"""Learners in one transaction of a tick or a rebuild."""
+
+_encode = msgspec.json.Encoder().encode
+_log = structlog.get_logger()
+
+
+@dataclass
+class Owned:
+    """A partition this worker owns. `pending`: a moment and the log's end as read after it; once applied, `as_of` is that moment."""
+
+    part: Partition
+    writer: Writer
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    pending: tuple[int, int] | None = None
+    said: tuple[int, int] = (-1, -1)
+    idle_at: int = -1
+
+
+class Engine:
+    """One scoring worker."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        programmes: Mapping[str, Programme],
+        rules: str,
+        directory: Directory,
+        clock: Clock,
+        tick_seconds: float,
+        partitions: int,
+        datadir: str,
+        metrics: Metrics,
+    ) -> None:
+        self._bootstrap, self._programmes, self._rules = bootstrap, programmes, rules
+        self._directory, self._clock, self._tick_seconds, self._partitions = directory, clock, tick_seconds, partitions
+        self._metrics = metrics
+        self._owned: dict[int, Owned] = {}
+        self._moving = asyncio.Lock()
+        self.app = BatchApp(
+            "chalk-scoring",
+            bootstrap,
+            {ACTIVITY: self.handle},
+            positions=self.positions,
+            revoked=self.revoked,
+            datadir=datadir,
+            max_records=10_000,
+        )
+
+    async def run(self) -> None:
+        """Work until a signal to stop; what is under way is finished first."""
+        ticking = asyncio.create_task(self._ticks())
+        await self.app.run()
+        ticking.cancel()
+        for owned in self._owned.values():
+            async with owned.lock:
+                await owned.writer.stop()
+
+    # -- taking and leaving partitions ---------------------------------------------------------------------------------------------
+
+    async def positions(self, assigned: set[TP]) -> dict[TP, int]:
+        """Recover what is newly ours; where to read each partition from is what its state has applied."""
+        try:
+            async with self._moving:
+                for tp in sorted(assigned):
+                    if tp.topic == ACTIVITY and tp.partition not in self._owned:
+                        self._owned[tp.partition] = await self._take(tp.partition)
+                return {tp: self._owned[tp.partition].part.meta.applied for tp in assigned if tp.topic == ACTIVITY}
+        except Exception as error:
+            die(f"taking over partitions: {error!r}")
+            raise
+
+    async def _take(self, number: int) -> Owned:
+        started = time.monotonic()
+        writer = Writer(self._bootstrap, number, frozenset({WATERMARKS}))
+        await writer.start()
+        state = await recover(self._bootstrap, number)
+        end = (await self.app.end_offsets(ACTIVITY, [number]))[number]
+        part = Partition.of(number, self._partitions, self._programmes, self._directory, self._rules, state, end)
+        _log.info(
+            "partition taken", partition=number, learners=len(part.entries), applied=part.meta.applied, epoch=part.meta.epoch,
+            rebuilding_to=part.rebuilding_to, seconds=round(time.monotonic() - started, 2),
+        )  # fmt: skip
+        return Owned(part, writer)
+
+    async def revoked(self, tps: set[TP]) -> None:
+        """Give partitions up: finish what is under way, then let go; the next owner fences us in any case."""
+        async with self._moving:
+            for tp in tps:
+                owned = self._owned.pop(tp.partition, None) if tp.topic == ACTIVITY else None
+                if owned is not None:
+                    async with owned.lock:
+                        await owned.writer.stop()
+                    _log.info("partition given up", partition=tp.partition)
+
+    # -- work ----------------------------------------------------------------------------------------------------------------------
+
+    async def handle(self, batch: Batch) -> None:
+        """One fetched batch: fold, commit, acknowledge."""
+        owned = self._owned.get(batch.partition)
+        if owned is None:
+            batch.drop()
+            return
+        async with owned.lock:
+            if self._owned.get(batch.partition) is not owned:
+                batch.drop()
+                return
+            started = time.perf_counter()
+            rows = owned.part.apply(batch.records, self._clock.now())
+            folded = time.perf_counter()
+            if owned.part.rebuilding_to is None:
+                await self._commit(owned, rows)
+            else:
+                if rows.get("learning.rejected"):
+                    await owned.writer.write(rows, lambda _: {})
+                await self._finish_rebuild(owned)
+            batch.ack()
+            self._metrics.batch(owned.part, len(batch.records), folded - started, time.perf_counter() - folded)
+
+    async def _finish_rebuild(self, owned: Owned) -> None:
+        part = owned.part
+        if part.rebuilding_to is None or part.meta.applied < part.rebuilding_to:
+            return
+        _log.info("log read again, publishing", partition=part.number, learners=len(part.entries), epoch=part.meta.epoch)
+        *chunks, last = part.rebuilt(self._clock.now(), CHUNK)
+        for rows in chunks:
+            part.meta.outputs |= await owned.writer.write(rows, lambda _: {})
+        await self._commit(owned, last)
+
+    async def _commit(self, owned: Owned, rows: Rows) -> None:
+        """Rows, the partition's meta and its watermark in one transaction."""
+        meta = owned.part.meta
+
+        def last(offsets: dict[str, int]) -> Rows:
+            meta.outputs |= {topic: offset for topic, offset in offsets.items() if topic != STATE_TOPIC}
+            word = Watermark(
+                partition=owned.part.number,
+                applied=meta.applied,
+                as_of=rfc3339(meta.as_of_ms),
+                outputs=meta.outputs,
+                epoch=meta.epoch,
+                clock=self._clock.text(),
+            )
+            return {STATE_TOPIC: [meta_row(meta)], WATERMARKS: [(f"scoring:{owned.part.number}".encode(), _encode(word))]}
+
+        await owned.writer.write(rows, last)
+        owned.said = (meta.applied, meta.as_of_ms)
+
+    async def _ticks(self) -> None:
+        """What time alone changes, and how far we are: looked at every `tick_seconds` of real time."""
+        try:
+            while True:
+                await asyncio.sleep(self._tick_seconds)
+                for number in sorted(self._owned):
+                    owned = self._owned.get(number)
+                    if owned is not None:
+                        await self._tick(number, owned)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            die(f"tick: {error!r}")
+
+    async def _tick(self, number: int, owned: Owned) -> None:
+        part = owned.part
+        now = self._clock.now()
+        if owned.pending is None:
+            owned.pending = (now, (await self.app.end_offsets(ACTIVITY, [number]))[number])
+        async with owned.lock:
+            if self._owned.get(number) is not owned:
+                return
+            if part.rebuilding_to is not None:
+                await self._skip_markers(number, owned, part.rebuilding_to)
+                await self._finish_rebuild(owned)
+                if part.rebuilding_to is not None:
+                    return
+            while part.more_due(now):
+                await self._commit(owned, part.due(now, CHUNK))
+            moment, end = owned.pending
+            await self._skip_markers(number, owned, end)
+            if part.meta.applied >= end:
+                part.meta.as_of_ms = max(part.meta.as_of_ms, moment)
+                owned.pending = None
+            if owned.said != (part.meta.applied, part.meta.as_of_ms):
+                await self._commit(owned, {})
+            self._metrics.standing(part, end)
+
+    async def _skip_markers(self, number: int, owned: Owned, end: int) -> None:
+        """A log that ends in transaction markers has an end no record reaches: go there once nothing is on its way for two ticks."""
+        part = owned.part
+        if part.meta.applied >= end:
+            return
+        position = await self.app.app.consumer.position(TP(ACTIVITY, number))
+        quiet = position is not None and position >= end and not self.app.waiting(ACTIVITY, number)
+        if quiet and owned.idle_at == part.meta.applied:
+            part.meta.applied = end
+        owned.idle_at = part.meta.applied if quiet else -1
+
+
+logging.getLogger("aiokafka").setLevel(logging.ERROR)

@@ -1,0 +1,131 @@
+"""What scoring keeps of one partition: learners' cells in memory, and their changelog `scoring.state` to get them back from.
+
+Changelog keys are `programme|learner|cell`; a value is the cell's generation (epoch, 4 bytes big-endian) and its canonical bytes.
+Two cells are the engine's: `@published` of each learner (what was last published, so that a change is logged exactly once) and `|meta`
+of the partition (epoch, digest of the rules, offset applied, clock tick). All of one batch is one transaction (`writer.py`), so a
+recovered partition is the state after a whole batch, never between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from schemas.progress import Flag
+from services.scoring.core.state import Learner
+
+STATE_TOPIC = "scoring.state"
+META_KEY = b"|meta"
+PUBLISHED = "@published"
+
+Key = tuple[str, str]
+
+
+class Meta(msgspec.Struct):
+    """Where a partition stands.
+
+    `applied`: next offset of `learning.activity`; `tick_ms`: the latest clock moment at which anybody was worked out; `as_of_ms`: everything
+    accepted, and everything that time changes, up to this moment is in; `outputs`: next offset of each topic written, in this partition.
+    """
+
+    epoch: int
+    rules: str
+    applied: int
+    tick_ms: int = 0
+    as_of_ms: int = 0
+    outputs: dict[str, int] = {}
+
+
+class Published(msgspec.Struct):
+    """What was last published of a learner. `offset`: of the last record that touched them; `body`: digest of the progress."""
+
+    flags: list[Flag] = []
+    body: bytes = b""
+    offset: int = 0
+    next_change_ms: int | None = None
+
+
+@dataclass(slots=True)
+class Entry:
+    """One learner in one programme, as kept in memory."""
+
+    learner: Learner
+    published: Published = field(default_factory=Published)
+
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_meta = msgspec.json.Decoder(Meta)
+_published = msgspec.json.Decoder(Published)
+
+
+@dataclass
+class State:
+    """One partition's learners. `broken`: cells of several generations were found, so the log has to be read again."""
+
+    meta: Meta | None = None
+    entries: dict[Key, Entry] = field(default_factory=dict)
+    broken: bool = False
+    highest_epoch: int = 0
+
+    def load(self, key: bytes, value: bytes) -> None:
+        """Take in one changelog record (the last of its key wins)."""
+        if key == META_KEY:
+            self.meta = _meta.decode(value)
+            return
+        programme, learner_id, cell = key.decode().split("|", 2)
+        self.highest_epoch = max(self.highest_epoch, int.from_bytes(value[:4], "big"))
+        entry = self.entries.get((programme, learner_id))
+        if entry is None:
+            entry = self.entries[programme, learner_id] = Entry(Learner.new())
+        if cell == PUBLISHED:
+            entry.published = _published.decode(value[4:])
+        else:
+            entry.learner.load(cell, value[4:])
+
+
+def cell_rows(epoch: int, key: Key, entry: Entry, changed: Iterator[str] | set[str]) -> list[tuple[bytes, bytes]]:
+    """Changelog records of a learner's changed cells and of what was published."""
+    prefix, generation = f"{key[0]}|{key[1]}|", epoch.to_bytes(4, "big")
+    rows = [((prefix + name).encode(), generation + entry.learner.encode(name)) for name in sorted(changed)]
+    rows.append(((prefix + PUBLISHED).encode(), generation + _encode(entry.published)))
+    return rows
+
+
+def meta_row(meta: Meta) -> tuple[bytes, bytes]:
+    return META_KEY, _encode(meta)
+
+
+async def recover(bootstrap: str, partition: int) -> State:
+    """Read a partition's changelog to its end (read_committed). Fence the former owner first, or it may still write behind this."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=8 << 20,
+    )
+    await consumer.start()
+    try:
+        tp = TopicPartition(STATE_TOPIC, partition)
+        consumer.assign([tp])
+        await consumer.seek_to_beginning(tp)
+        end = (await consumer.end_offsets([tp]))[tp]
+        last: dict[bytes, bytes] = {}
+        while await consumer.position(tp) < end:
+            for records in (await consumer.getmany(tp, timeout_ms=200)).values():
+                for record in records:
+                    if record.value is None:
+                        last.pop(record.key, None)
+                    else:
+                        last[record.key] = record.value
+    finally:
+        await consumer.stop()
+    state = State()
+    for key, value in last.items():
+        state.load(key, value)
+    epochs = {int.from_bytes(value[:4], "big") for key, value in last.items() if key != META_KEY}
+    state.broken = bool(epochs) and (state.meta is None or epochs != {state.meta.epoch})
+    return state
