@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import Any
-
 import msgspec
 
-from schemas.progress import Rejected
+from schemas.progress import Origin, Rejected, RejectedError
 from schemas.reading import Event, Verdict, read_record
 from services.scoring.core.facts import Fact, fact_of
 
@@ -32,15 +30,15 @@ def decode(key: bytes | None, value: bytes | None, timestamp_ms: int, partition:
 def refusal(refused: Refused, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None, at: str) -> bytes:
     """The record of `learning.rejected` for a record that was refused."""
     raw = value or b""
+    encoding: str | None
     try:
-        text, encoding = raw.decode(), "utf-8"
+        text, encoding = raw.decode(), None
     except UnicodeDecodeError:
         text, encoding = base64.b64encode(raw).decode(), "base64"
-    errors: list[dict[str, Any]] = [{"pointer": v.pointer, "code": v.code, "detail": v.detail} for v in refused.verdicts]
     return _encode(
         Rejected(
-            errors=errors,
-            origin={"topic": topic, "partition": partition, "offset": offset},
+            errors=[RejectedError(v.pointer, v.code, v.detail) for v in refused.verdicts],
+            origin=Origin(topic, partition, offset),
             key=None if key is None else key.decode(errors="replace"),
             record=text,
             encoding=encoding,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from schemas.programme import Programme
+from schemas.progress import BLANK
 from services.scoring.codec import Refused, decode, refusal
 from services.scoring.core.attention import changes, reminder_of
 from services.scoring.core.evaluate import day_progress, evaluate
@@ -189,9 +190,9 @@ class Partition:
         progress = evaluation.progress
         progress.programme, progress.learner_id = programme, learner_id
         text_key = f"{programme}|{learner_id}"
-        version = [self.meta.epoch, published.offset, now]
+        version = (self.meta.epoch, published.offset, now)
         stamp = rfc3339(now)
-        progress.version, progress.updated_at = [0, 0, 0], ""
+        progress.version, progress.updated_at = BLANK, ""
         body = hashlib.blake2b(_encode(progress), digest_size=16).digest()
         if body != published.body:
             self.counts.published += 1
