@@ -35,7 +35,7 @@ class Rooms(TyperGroup):
         if cmd_name not in GROUPS or not _exists(GROUPS[cmd_name][0]):
             return super().get_command(ctx, cmd_name)
         if _only_helping(ctx):
-            return TyperGroup(cmd_name, help=GROUPS[cmd_name][1])
+            return TyperGroup(name=cmd_name, help=GROUPS[cmd_name][1])
         app = importlib.import_module(GROUPS[cmd_name][0]).app
         command = typer.main.get_command(app)
         command.name = cmd_name

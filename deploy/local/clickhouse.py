@@ -35,6 +35,7 @@ CONFIG = """<clickhouse>
   <timezone>UTC</timezone>
   <max_server_memory_usage>{memory}</max_server_memory_usage>
   <mark_cache_size>268435456</mark_cache_size>
+  <ignore_empty_sql_security_in_create_view_query>false</ignore_empty_sql_security_in_create_view_query>
   <uncompressed_cache_size>0</uncompressed_cache_size>
   <background_pool_size>4</background_pool_size>
   <background_schedule_pool_size>8</background_schedule_pool_size>

@@ -47,7 +47,9 @@ def properties(folder: Path, log_dir: Path, port: int, controller_port: int) -> 
         "num.network.threads": 2,
         "num.io.threads": 4,
         "num.recovery.threads.per.data.dir": 2,
-        "controlled.shutdown.enable": "false",  # there is nobody to hand the partitions to
+        # A broker that was killed is let in again only when its last session has run out (9 s by default).
+        "broker.session.timeout.ms": 2000,
+        "broker.heartbeat.interval.ms": 500,
     }
     return "".join(f"{name}={value}\n" for name, value in values.items())
 
