@@ -1,0 +1,41 @@
+# `make` alone lists what there is. Everything runs from this folder; what is downloaded is kept in the user's cache.
+
+.DEFAULT_GOAL := help
+TEACHERS ?= 2000
+PYTHON ?= python3
+RUN := .venv/bin/python -m
+
+.PHONY: help setup setup-browser demo demo-check test check bench lock clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup:  ## fetch what is needed (seconds when nothing changed)
+	@$(PYTHON) deploy/setup.py
+
+setup-browser:
+	@$(PYTHON) deploy/setup.py --browser
+
+demo: setup  ## two training programmes alive in the browser; TEACHERS=50000 for more
+	@$(RUN) deploy.demo run --teachers $(TEACHERS)
+
+demo-check: setup  ## the demo without a person: load, compare, stop; fails unless all agrees
+	@$(RUN) deploy.demo check --teachers $(TEACHERS)
+
+test: setup-browser  ## every test, on the real servers and in Chromium
+	@$(RUN) pytest
+
+check: setup  ## ruff, mypy --strict, import-linter
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+bench: setup  ## figures of this machine: events a second, seconds from event to row
+	@$(RUN) tests.bench
+
+lock:  ## lock the requirements anew, with hashes and without an index's address
+	@$(PYTHON) deploy/setup.py --lock
+
+clean:  ## remove what set-up made in this folder, caches of tools, logs of tests; never data
+	@rm -rf .venv .venv.lock .venv.*.new .venv.*.old node_modules deploy/local/jars .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
