@@ -176,14 +176,9 @@ def encode(value: msgspec.Struct) -> bytes:
     return _ENCODER.encode(value)
 
 
-@lru_cache
-def _decoder(kind: type[_T]) -> msgspec.json.Decoder[_T]:
-    return msgspec.json.Decoder(kind)
-
-
 def decode(kind: type[_T], value: bytes) -> _T:
     """The struct that a topic's bytes hold. Raises msgspec.MsgspecError (DecodeError, ValidationError) where they don't."""
-    return _decoder(kind).decode(value)
+    return msgspec.json.decode(value, type=kind)
 
 
 def money(value: int) -> str:
