@@ -195,6 +195,20 @@ ENGINE = ReplacingMergeTree
 ORDER BY (programme, source, event_key, log_partition, log_offset)
 COMMENT 'one row per record of learning.activity: what data_quality counts'
 -- ;;
+CREATE TABLE IF NOT EXISTS store.rejected
+(
+    topic String COMMENT 'origin: topic of the record',
+    log_partition UInt16 COMMENT 'origin: partition',
+    log_offset UInt64 COMMENT 'origin: offset',
+    pointer Array(String) COMMENT 'where, as JSON pointers; parallel to code and detail',
+    code Array(String) COMMENT 'what is wrong',
+    detail Array(String) COMMENT 'in words',
+    rejected_at DateTime64(3, 'UTC') COMMENT 'CHALK_CLOCK when scoring refused it'
+)
+ENGINE = ReplacingMergeTree
+ORDER BY (topic, log_partition, log_offset)
+COMMENT 'why records were refused, from learning.rejected, which has the records themselves'
+-- ;;
 CREATE TABLE IF NOT EXISTS store.watermarks
 (
     kind String COMMENT 'scoring: word of scoring about its outputs; activity, directory: the loader about these topics',

@@ -1,0 +1,198 @@
+"""The loader at work: batches are decoded while the insert before them runs, stored together, and only then acknowledged.
+
+Any error ends the process and leaves the work unacknowledged; an outage of ClickHouse is waited out, while at most `MOST_PENDING`
+records are held. One loader serves one ClickHouse: freshness is claimed only by whoever reads every partition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from services.reporting.loader import rows as to
+from services.reporting.loader.freshness import OWN, Freshness, Word
+from services.reporting.loader.metrics import Metrics
+from services.reporting.loader.rows import DAYS, PROGRESS, Replacing, Row
+from services.reporting.loader.sink import Sink
+from services.shared.clock import Clock
+from services.shared.directory import Directory
+from services.shared.stream import Batch
+
+ACTIVITY, DIRECTORY, WATERMARKS = "learning.activity", "organisation.directory", "learning.watermarks"
+OUTPUTS = ("learning.progress", "learning.days", "learning.attention", "learning.reminders", "learning.rejected")
+TOPICS = (ACTIVITY, DIRECTORY, *OUTPUTS, WATERMARKS)
+MOST_PENDING = 100_000
+"""Records held in memory; beyond it no batch is taken."""
+LEAST_SECONDS = 0.1
+"""Between the starts of two inserts: a part of a table is made by each."""
+SLICE = 250
+"""Records decoded before the event loop has its turn."""
+
+
+class Source(Protocol):
+    """What the loader asks the stream: see `services.shared.stream.BatchApp`."""
+
+    async def end_offsets(self, topic: str, partitions: list[int]) -> dict[int, int]: ...
+    async def position(self, topic: str, partition: int) -> int | None: ...
+    def waiting(self, topic: str, partition: int) -> bool: ...
+
+
+@dataclass
+class Load:
+    """What the next insert stores, and the batches it comes from."""
+
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+    replacing: dict[str, list[Replacing]] = field(default_factory=dict)
+    words: list[Word] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
+    records: int = 0
+
+    def add(self, table: str, row: Row) -> None:
+        self.rows.setdefault(table, []).append(row)
+
+
+class Loader:
+    """`handle` takes batches in, `run` stores them, `tick` looks how far that is."""
+
+    def __init__(
+        self, sink: Sink, partitions: Mapping[str, int], clock: Clock, metrics: Metrics, least_seconds: float = LEAST_SECONDS
+    ) -> None:
+        self._sink, self._partitions, self._clock, self._metrics = sink, partitions, clock, metrics
+        self._least_seconds = least_seconds
+        self.directory = Directory()
+        self.freshness = Freshness(partitions)
+        self._next = Load()
+        self._pending = 0
+        self._wake, self._room = asyncio.Event(), asyncio.Event()
+        self._inserting = asyncio.Lock()
+        self._held: deque[Batch] = deque()
+        self._quiet: dict[tuple[str, int], int] = {}
+
+    async def handle(self, batch: Batch) -> None:
+        """Decode a batch into the next insert; waits while too much is pending."""
+        while self._pending and self._pending + len(batch.records) > MOST_PENDING:
+            self._room.clear()
+            await self._room.wait()
+        self._pending += len(batch.records)
+        mine = Load(batches=[batch], records=len(batch.records))
+        for at, record in enumerate(batch.records):
+            if at % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            self._decode(mine, batch.topic, batch.partition, record.offset, record.key, record.value, record.timestamp)
+        load = self._next  # taken only now: an insert may have begun meanwhile
+        for table, rows in mine.rows.items():
+            load.rows.setdefault(table, []).extend(rows)
+        for table, items in mine.replacing.items():
+            load.replacing.setdefault(table, []).extend(items)
+        load.words += mine.words
+        load.batches.append(batch)
+        load.records += mine.records
+        self._metrics.pending.set(self._pending)
+        self._wake.set()
+
+    def _decode(self, load: Load, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None, timestamp: int) -> None:
+        if topic == "learning.progress":
+            load.replacing.setdefault(PROGRESS, []).append(to.progress_row(key, value, partition, offset))
+        elif topic == "learning.days":
+            load.replacing.setdefault(DAYS, []).append(to.day_row(key, value, partition, offset))
+        elif topic == ACTIVITY:
+            event, record = to.activity_rows(key, value, timestamp, partition, self._partitions[topic], offset)
+            if event is not None:
+                load.add("store.events", event)
+            load.add("store.records", record)
+        elif topic == DIRECTORY:
+            found = to.directory_row(self.directory, key, value, timestamp, partition, self._partitions[topic], offset)
+            if found is not None:
+                load.add(*found)
+        elif value is None:
+            return  # none of the other topics means anything by a tombstone
+        elif topic == "learning.attention":
+            load.add("store.attention_log", to.attention_row(value, partition, offset))
+        elif topic == "learning.reminders":
+            load.add("store.reminders", to.reminder_row(value, partition, offset))
+        elif topic == "learning.rejected":
+            load.add("store.rejected", to.rejected_row(value))
+        elif topic == WATERMARKS:
+            load.words.append(Word(partition, offset, to.watermark(value)))
+        else:
+            raise AssertionError(f"nobody asked for {topic}")
+
+    async def run(self) -> None:
+        """Store what comes, for ever."""
+        while True:
+            await self._wake.wait()
+            started = time.monotonic()
+            await self.flush()
+            await asyncio.sleep(max(0.0, started + self._least_seconds - time.monotonic()))
+
+    async def flush(self) -> None:
+        """Store what is pending, acknowledge it, and claim what that makes true."""
+        async with self._inserting:
+            self._wake.clear()
+            load, self._next = self._next, Load()
+            if load.batches:
+                started = time.perf_counter()
+                count = await asyncio.to_thread(self._sink.write, load.rows, load.replacing)
+                self._metrics.stored(load.records, count, time.perf_counter() - started)
+            for word in load.words:
+                self.freshness.hear(word)
+            for batch in load.batches:
+                self.freshness.reached(batch.topic, batch.partition, batch.next_offset)
+                if batch.topic == WATERMARKS:
+                    self._held.append(batch)
+                else:
+                    batch.ack()
+            self._pending -= load.records
+            self._room.set()
+            self._metrics.pending.set(self._pending)
+            await self._claim()
+
+    async def _claim(self) -> None:
+        claims = self.freshness.claims()
+        if claims:
+            await asyncio.to_thread(self._sink.write, {"store.watermarks": claims}, {})
+        kept: deque[Batch] = deque()
+        blocked: set[int] = set()
+        for batch in self._held:  # a word not yet claimed must be heard again after a crash: its batch stays unacknowledged
+            first = self.freshness.unsettled(batch.partition)
+            if batch.partition in blocked or (first is not None and first < batch.next_offset):
+                blocked.add(batch.partition)
+                kept.append(batch)
+            else:
+                batch.ack()
+        self._held = kept
+
+    def let_go(self) -> None:
+        """Before a stop: what is held back will be read again."""
+        for batch in self._held:
+            batch.drop()
+        self._held.clear()
+
+    async def tick(self, source: Source) -> None:
+        """Look at the clock and at the ends of our own topics; claim what holds."""
+        for topic in OWN:
+            if not self.freshness.looking(topic):
+                moment = self._clock.now()
+                self.freshness.look(topic, moment, await source.end_offsets(topic, list(range(self._partitions[topic]))))
+        await self._skip_gaps(source)
+        if not self._inserting.locked():
+            async with self._inserting:
+                await self._claim()
+
+    async def _skip_gaps(self, source: Source) -> None:
+        """Where a partition ends in transaction markers or removed records, its end is no record's: the reading position, once
+        nothing is on its way at two looks in a row, is as good."""
+        for topic in (ACTIVITY, DIRECTORY, *OUTPUTS):
+            for partition in range(self._partitions[topic]):
+                place = (topic, partition)
+                position = await source.position(topic, partition)
+                if position is None or source.waiting(topic, partition):
+                    self._quiet.pop(place, None)
+                elif self._quiet.get(place) == position:
+                    self.freshness.reached(topic, partition, position)
+                else:
+                    self._quiet[place] = position

@@ -1,0 +1,102 @@
+"""Rows into ClickHouse: columnar inserts, tried again while the server is away. Blocks: call it from a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Any
+
+import stamina
+import structlog
+from clickhouse_driver import Client
+
+from services.reporting.loader.rows import COLUMNS, DAYS, PROGRESS, Replacing, Row
+from services.shared.clickhouse import insert, is_outage
+
+_KEYS = {PROGRESS: ("programme", "learner_id"), DAYS: ("programme", "learner_id", "day")}
+_CHUNK = 2_000
+_log = structlog.get_logger()
+
+
+class Sink:
+    """One connection, used by one thread at a time."""
+
+    def __init__(self, client: Client, patience_seconds: float | None = None) -> None:
+        """`patience_seconds`: how long an outage may last before it is raised; None: for ever."""
+        self._client = client
+        self._patience = patience_seconds
+
+    def write(self, rows: dict[str, list[Row]], replacing: dict[str, list[Replacing]]) -> int:
+        """Store everything; returns the number of rows. Repeating it is harmless. Raises what is not an outage."""
+        count = 0
+        for table, items in replacing.items():
+            live, dead = self._settle(table, items)
+            count += self._insert(table, COLUMNS[table], live)
+            count += self._insert(table, (*_KEYS[table], "log_partition", "log_offset", "version", "is_deleted"), dead)
+        for table, plain in rows.items():
+            count += self._insert(table, COLUMNS[table], plain)
+        return count
+
+    def query(self, sql: str, params: Any = None) -> list[Row]:
+        """Rows of a query, tried again like an insert."""
+        return list(self._steadily(lambda: self._client.execute(sql, params)))
+
+    def _insert(self, table: str, columns: tuple[str, ...], rows: list[Row]) -> int:
+        if not rows:
+            return 0
+        values = list(zip(*rows, strict=True))
+        return int(self._steadily(lambda: insert(self._client, table, columns, values)))
+
+    def _steadily(self, call: Any) -> Any:
+        for attempt in stamina.retry_context(on=self._again, attempts=None, timeout=self._patience, wait_initial=0.1, wait_max=2.0):
+            with attempt:
+                return call()
+        raise AssertionError("retry_context ended without an answer")
+
+    def _again(self, error: Exception) -> bool:
+        if not is_outage(error):
+            return False
+        _log.warning("clickhouse away, trying again", error=type(error).__name__)
+        self._client.disconnect()
+        return True
+
+    def _settle(self, table: str, items: list[Replacing]) -> tuple[list[Row], list[Row]]:
+        """The newest of each key, as (live rows, tombstones).
+
+        A tombstone in the log has no version of its own: it gets its predecessor's plus one. Where the predecessor is not in
+        this batch it is looked up; a stored row from further on in the log means that the tombstone is read again and is void.
+        """
+        best: dict[tuple[str, ...], Replacing] = {}
+        open_ended: dict[tuple[str, ...], Replacing] = {}
+        for item in items:
+            before = best.get(item.key)
+            if item.row is not None:
+                if before is None or item.version >= before.version:
+                    best[item.key] = item
+            elif before is not None:
+                best[item.key] = item._replace(version=before.version + 1)
+            else:
+                open_ended[item.key] = item
+        for key, version, offset in self._stored(table, [key for key in open_ended if key not in best]):
+            if offset <= open_ended[key].offset:
+                best[key] = open_ended[key]._replace(version=version + 1)
+        live = [item.row for item in best.values() if item.row is not None]
+        dead = [
+            (*typed(table, item.key), item.partition, item.offset, item.version, 1) for item in best.values() if item.row is None
+        ]
+        return live, dead
+
+    def _stored(self, table: str, keys: list[tuple[str, ...]]) -> Iterable[tuple[tuple[str, ...], int, int]]:
+        names = ", ".join(_KEYS[table])
+        for at in range(0, len(keys), _CHUNK):
+            found = self.query(
+                f"SELECT {names}, max(version), argMax(log_offset, version) FROM {table} WHERE ({names}) IN %(keys)s GROUP BY {names}",
+                {"keys": [typed(table, key) for key in keys[at : at + _CHUNK]]},
+            )
+            for *key, version, offset in found:
+                yield tuple(str(part) for part in key), version, offset
+
+
+def typed(table: str, key: tuple[str, ...]) -> tuple[Any, ...]:
+    """A key of text as the values of its columns."""
+    return key if table == PROGRESS else (*key[:2], date.fromisoformat(key[2]))
