@@ -14,6 +14,7 @@ from services.reporting.identity.store import IdentityStore
 from services.reporting.reminders.desk import ReminderDesk
 from services.shared.clock import Clock
 from services.shared.settings import Settings
+from services.shared.tokens import TokenStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +30,4 @@ class Deps:
     reminders: ReminderDesk
     facts: Facts
     live: Live
+    tokens: TokenStore

@@ -32,14 +32,14 @@ class Live:
         self._changed = asyncio.Event()
         self._latest = self._mark = ""
         self._task: asyncio.Task[None] | None = None
-        self._stopping = False
+        self.stopping = False
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._poll())
 
     async def stop(self) -> None:
         """Ends the open streams and the look-out."""
-        self._stopping = True
+        self.stopping = True
         self._changed.set()
         if self._task:
             self._task.cancel()
@@ -48,14 +48,14 @@ class Live:
 
     def end_streams(self) -> None:
         """Lets the open streams end, so that a graceful stop need not wait for them. Called from the loop."""
-        self._stopping = True
+        self.stopping = True
         self._changed.set()
 
     async def stream(self) -> AsyncIterator[str]:
         """Server-sent events: `event: fresh` now and whenever the data has advanced."""
         sent = ""
         yield "retry: 2000\n\n"
-        while not self._stopping:
+        while not self.stopping:
             changed = self._changed
             if self._latest and self._latest != sent:
                 sent = self._latest

@@ -1,4 +1,4 @@
-"""Every question that reporting asks of ClickHouse, in one place: SQL over the public relations `marts.*`.
+"""Every question that reporting asks of ClickHouse, in one place: SQL over the public relations `marts.*` (and units and days of `store`).
 
 All methods block (call them from a sync route or a thread). They return plain dicts with Python values: instants are aware
 UTC `datetime` or None, days `date`, decimals `Decimal`, marks `bool`. Whatever carries figures carries `as_of`, read *before*
@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from schemas.programme import Programme
@@ -104,13 +105,19 @@ class Queries:
         wanted = unit_id
         while wanted and len(path) < len(LEVELS):
             found = self.pool.rows(
-                "SELECT unit_id, name, level, parent_id FROM marts.unit_directory WHERE unit_id = %(unit)s", {"unit": wanted}
+                "SELECT unit_id, name, level, parent_id FROM store.units FINAL WHERE unit_id = %(unit)s", {"unit": wanted}
             )
             if not found or (path and LEVELS.index(found[0]["level"]) + 1 != LEVELS.index(path[0]["level"])):
                 break
             path.insert(0, found[0])
             wanted = found[0]["parent_id"] or ""
         return path
+
+    def provinces(self) -> list[Row]:
+        """The declared provinces: where a caller who sees everything starts."""
+        return self.pool.rows(
+            "SELECT unit_id, name, level, parent_id FROM store.units FINAL WHERE level = 'province' ORDER BY name, unit_id"
+        )
 
     def visible_path(self, scope: Scope, unit_id: str) -> list[Row]:
         """`unit_path` of a unit that the caller may see; else `NotVisible`."""
@@ -124,7 +131,7 @@ class Queries:
         ids = sorted({unit for unit in unit_ids if unit})
         if not ids:
             return {}
-        rows = self.pool.rows("SELECT unit_id, name FROM marts.unit_directory WHERE unit_id IN %(ids)s", {"ids": ids})
+        rows = self.pool.rows("SELECT unit_id, name FROM store.units FINAL WHERE unit_id IN %(ids)s", {"ids": ids})
         return {row["unit_id"]: row["name"] for row in rows}
 
     def unit(self, programme: str, scope: Scope, unit_id: str) -> Row:
@@ -148,7 +155,9 @@ class Queries:
             return Page([], as_of, 0)
         params = {"p": programme, "unit": unit_id}
         rows = self.pool.rows(
-            "SELECT * FROM marts.unit_progress WHERE programme = %(p)s AND parent_id = %(unit)s ORDER BY name, unit_id", params
+            "SELECT * FROM marts.unit_progress WHERE programme = %(p)s AND parent_id = %(unit)s AND level = %(level)s "
+            "ORDER BY name, unit_id",
+            {**params, "level": LEVELS[depth]},
         )
         condition, more = below(unit_id, "unit")
         flags = self.pool.rows(
@@ -227,7 +236,7 @@ class Queries:
         mine = "WHERE programme = %(p)s AND learner_id = %(learner)s"
         courses = self.pool.rows(f"SELECT * FROM marts.course_progress {mine} ORDER BY course_id", params)
         for course in courses:
-            course["explanation"] = json.loads(course["explanation"] or "{}")
+            course["explanation"] = json.loads(course["explanation"] or "{}", parse_float=Decimal)
         flags = self.pool.rows(f"SELECT * FROM marts.needs_attention {mine} ORDER BY raised_at, kind, ref", params)
         units = [row[f"{level}_id"] for level in LEVELS]
         names = self.unit_names(units)
@@ -258,8 +267,7 @@ class Queries:
             params,
         )
         rows: list[Row] = [
-            {**e, "what": "event", "type": e["type"].removeprefix("chalkstream.").removesuffix(".v1"), "data": json.loads(e["data"] or "{}")}
-            for e in events
+            {**e, "what": "event", "type": _short(e["type"]), "data": json.loads(e["data"] or "{}", parse_float=Decimal)} for e in events
         ]
         rows += [{**change, "what": "flag"} for change in changes]
         return sorted(rows, key=lambda row: row["at"], reverse=True)[:limit]
@@ -306,7 +314,8 @@ class Queries:
         as_of = self.as_of("needs_attention")
         where = " AND ".join(conditions)
         rows = self.pool.rows(
-            f"SELECT severity, kind, owner_level, count() AS n FROM marts.needs_attention WHERE {where} GROUP BY severity, kind, owner_level",
+            f"SELECT severity, kind, owner_level, count() AS n FROM marts.needs_attention WHERE {where} "
+            "GROUP BY severity, kind, owner_level",
             params,
         )
         people = self.pool.rows(f"SELECT uniqExact(learner_id) AS n FROM marts.needs_attention WHERE {where}", params)
@@ -401,12 +410,38 @@ class Queries:
 
 def programme_row(programme: Programme) -> Row:
     """What the JSON and the pages show of a rule file."""
-    raise NotImplementedError
+    return {
+        "id": programme.id,
+        "rules_version": programme.rules_version,
+        "title": dict(programme.title),
+        "time_zone": programme.time_zone,
+        "calendar": {
+            "opens": programme.opens,
+            "starts": programme.starts,
+            "ends": programme.ends,
+            "results_final": programme.results_final,
+            "phases": [{"id": p.id, "title": dict(p.title), "due": p.due, "level": p.level} for p in programme.phases],
+        },
+        "courses": [
+            {
+                "id": course.id,
+                "title": dict(course.title),
+                "module": course.module,
+                "hours": Decimal(course.hours).scaleb(-2),
+                "credits": Decimal(course.credits).scaleb(-2),
+            }
+            for course in programme.courses.values()
+        ],
+    }
 
 
 def _empty_unit(programme: str, unit: Row) -> Row:
     figures = ("learners", "registered", "started", "active_7d", "passed", "failed", "open_flags", "credited_seconds", "mean_credits")
     return {"programme": programme, **unit, **dict.fromkeys(figures, 0)}
+
+
+def _short(type_: str) -> str:
+    return type_.removeprefix("chalkstream.").removesuffix(".v1")
 
 
 def _marks(row: Row) -> Row:

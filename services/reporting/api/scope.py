@@ -18,7 +18,7 @@ EVERYTHING = "*"
 LEVELS = ("province", "city", "county", "school", "class")
 """From the top down."""
 
-CLASSES = "SELECT unit_id FROM marts.unit_directory WHERE level = 'class'"
+CLASSES = "SELECT unit_id FROM store.units FINAL WHERE level = 'class'"
 """The declared classes."""
 
 
