@@ -18,7 +18,7 @@ EPOCH = date(1970, 1, 1).toordinal()
 SOURCES = {PLAN_A: "/platforms/jijiaowang"}
 OTHER_SOURCE = "/platforms/zhuozhou-yanxiu"
 FIRST_DAY = {PLAN_A: date(2023, 10, 20)}
-OTHER_FIRST_DAY = date(2023, 10, 10)
+OTHER_FIRST_DAY = date(2023, 9, 22)
 WORK_KINDS = ("classroom_record", "lesson_design", "teaching_narrative", "teaching_case")
 OUTCOMES = ("reached", "reached", "promised", "no_answer", "wrong_contact", "other")
 
@@ -245,7 +245,7 @@ class Life:
                 if rng.random() < 0.006:
                     self._suspect(rng, day, submission)
         posts_wanted = min(14, int(progress * 12) + 1)
-        while course.posts < posts_wanted and rng.random() < (0.85 if self.plan.items("online") else 0.3):
+        while course.posts < posts_wanted and rng.random() < (0.85 if self.plan.items("online") else 0.12):
             course.posts += 1
             at += 45 + rng.randrange(200)
             post = f"{self.teacher.learner_id}-{c}-p{course.posts}"
@@ -255,7 +255,8 @@ class Life:
             add(at, "post.published", data)
             if rng.random() < 0.015:
                 self._later(day + 1, "post.removed", {"course_id": c, "post_id": post})
-        if course.works < 2 and progress > 0.45 + course.works * 0.4:
+        works_wanted = 2 if self.plan.items("online") else 1
+        if course.works < works_wanted and progress > 0.45 + course.works * 0.4:
             course.works += 1
             self._publish(rng, day, at + 30, f"{self.teacher.learner_id}-{c}-w{course.works}", course, add)
         ready = (progress >= 1 and course.posts >= 8) or (progress > 0.7 and rng.random() < 0.03)
