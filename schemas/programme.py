@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -179,6 +180,7 @@ class Days:
         self._starts = [self._first_instant(day) for day in self._days]
         self._names = [day.isoformat() for day in self._days]
         self._by_name = dict(zip(self._names, self._starts, strict=True))
+        self._after = dict(pairwise(self._names))
         self._low, self._high = self._starts[0], self._starts[-1]
 
     def day_of(self, ms: int) -> str:
@@ -192,6 +194,10 @@ class Days:
     def start_ms(self, day: str) -> int:
         known = self._by_name.get(day)
         return known if known is not None else self._first_instant(date.fromisoformat(day))
+
+    def after(self, day: str) -> str:
+        known = self._after.get(day)
+        return known if known is not None else (date.fromisoformat(day) + timedelta(days=1)).isoformat()
 
     def _local(self, seconds: int) -> datetime:
         return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)).astimezone(self._zone)
@@ -245,7 +251,8 @@ class Programme:
     reminders: ReminderRules | None
     digest: str
     midnights_ms: tuple[int, ...] = field(repr=False)
-    """Every local midnight in [starts_ms, ends_ms), ascending."""
+    """Every local midnight in [starts_ms, ends_ms), ascending; `midnight_days` has the day that begins there."""
+    midnight_days: tuple[str, ...] = field(repr=False)
     days: Days = field(repr=False, compare=False)
     year: int = 0
     """The year in which `starts` lies: ages count at its end."""
@@ -257,6 +264,10 @@ class Programme:
     def day_start_ms(self, day: str) -> int:
         """The first instant of a local day."""
         return self.days.start_ms(day)
+
+    def day_after(self, day: str) -> str:
+        """The next local day."""
+        return self.days.after(day)
 
     def study_hours(self, seconds: int) -> int:
         """Seconds as study hours in 1/100, cut, never rounded up."""
@@ -389,6 +400,7 @@ def programme_of(rules: RuleFile) -> Programme:
         reminders=_reminders(rules.reminders),
         digest=hashlib.sha256(text.encode()).hexdigest(),
         midnights_ms=tuple(start(calendar.starts + timedelta(days=n)) for n in range(length)),
+        midnight_days=tuple((calendar.starts + timedelta(days=n)).isoformat() for n in range(length)),
         days=days,
         year=calendar.starts.year,
     )

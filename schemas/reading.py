@@ -226,6 +226,9 @@ def _without_type(obj: dict[str, Any]) -> list[Verdict]:
     return verdicts
 
 
+_INSTANTS = {"time": 1, "sat_at": 1, "started_at": 1000, "ended_at": 1000}  # field -> milliseconds in its unit
+# What only a rule across fields says: the field itself may well be sound.
+_SAID_ACROSS = {("/data/ended_at", "empty_interval"), ("/data/ended_at", "out_of_range"), ("/data/activity_id", "unknown_field")}
 _ACROSS = frozenset([StudyRecorded, WorkPublished, UnitDeclared, StaffAssigned, StaffReleased])
 
 
@@ -236,7 +239,7 @@ def sound_fields(obj: object, verdicts: list[Verdict]) -> dict[str, Any]:
     """
     if type(obj) is not dict:
         return {}
-    wrong = {verdict.pointer for verdict in verdicts}
+    wrong = {verdict.pointer for verdict in verdicts if verdict[:2] not in _SAID_ACROSS}
     found: dict[str, Any] = {}
     name = obj.get("type")
     if "/type" in wrong or type(name) is not str:
@@ -250,10 +253,11 @@ def sound_fields(obj: object, verdicts: list[Verdict]) -> dict[str, Any]:
             if key == "data" or place in wrong or not isinstance(values, dict):
                 continue
             value = values.get(key)
-            if value is not None and key in ("time", "sat_at"):
-                value = parse_instant(value)
-            elif value is not None and key in ("started_at", "ended_at"):
-                value = parse_instant(value) // 1000
+            if value is not None and key in _INSTANTS:
+                try:
+                    value = parse_instant(value) // _INSTANTS[key]
+                except Bad:
+                    continue
             found[place] = value
     return found
 

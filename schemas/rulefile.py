@@ -318,12 +318,15 @@ def _refusals(rules: RuleFile) -> list[tuple[Where, str]]:
     if rules.longest_interval_minutes <= 0:
         refuse("must be above 0", "longest_interval_minutes")
 
-    for name, listed in (("courses", rules.courses), ("activities", rules.activities), ("calendar.phases", days.phases)):
-        seen: set[str] = set()
-        for index, thing in enumerate(listed):
-            if thing.id in seen:
-                refuse(f"{thing.id} comes twice", *name.split("."), index, "id")
-            seen.add(thing.id)
+    lists = {
+        "courses": [course.id for course in rules.courses],
+        "activities": [activity.id for activity in rules.activities],
+        "calendar.phases": [phase.id for phase in days.phases],
+    }
+    for name, ids in lists.items():
+        for index, known in enumerate(ids):
+            if known in ids[:index]:
+                refuse(f"{known} comes twice", *name.split("."), index, "id")
     for index, course in enumerate(rules.courses):
         check_hours(course.hours, "courses", index, "hours")
 

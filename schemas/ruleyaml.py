@@ -72,6 +72,7 @@ class Document:
             return mapping
         if isinstance(node, SequenceNode):
             return [self._build(item, (*where, index), depth + 1) for index, item in enumerate(node.value)]
+        assert isinstance(node, ScalarNode)
         text = str(node.value)
         if node.style is not None:
             return text

@@ -1,4 +1,5 @@
 -- The public relations: views, so that each query sees one consistent, newest state of what the loader wrote.
+-- They run with the rights of whoever migrated, so that an analyst needs SELECT on marts and nothing else.
 -- Names and meanings are a contract: they are added to, never changed. A landed file is never edited.
 CREATE VIEW IF NOT EXISTS marts.learner_progress
 (
@@ -24,6 +25,7 @@ CREATE VIEW IF NOT EXISTS marts.learner_progress
     rules_version UInt32 COMMENT 'rules_version of the rule file applied',
     updated_at DateTime64(3, 'UTC') COMMENT 'CHALK_CLOCK when scoring published the row'
 )
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT
     p.programme AS programme,
     p.learner_id AS learner_id,
@@ -78,6 +80,7 @@ CREATE VIEW IF NOT EXISTS marts.course_progress
     last_active_at Nullable(DateTime64(3, 'UTC')) COMMENT 'last act of any type that carries the course',
     explanation String COMMENT 'JSON: per item its counts or seconds, limit and points'
 )
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT
     p.programme AS programme,
     p.learner_id AS learner_id,
@@ -151,6 +154,7 @@ CREATE VIEW IF NOT EXISTS marts.needs_attention
     last_follow_up_at Nullable(DateTime64(3, 'UTC')) COMMENT 'time of the last of them',
     last_outcome String COMMENT 'its outcome, or empty'
 )
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT
     p.programme AS programme,
     p.learner_id AS learner_id,
@@ -206,6 +210,7 @@ CREATE VIEW IF NOT EXISTS marts.attention_log
     owner_level String COMMENT 'school, county or city, after the change',
     changed_at DateTime64(3, 'UTC') COMMENT 'CHALK_CLOCK at publication'
 )
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT
     programme, learner_id, class_id, school_id, county_id, city_id, province_id, mode,
     kind, ref, change, raised_at, severity, owner_level, changed_at
@@ -219,6 +224,7 @@ CREATE VIEW IF NOT EXISTS marts.freshness
     lag_seconds Float64 COMMENT 'CHALK_CLOCK now minus as_of, clock seconds',
     applied Map(String, UInt64) COMMENT 'topic:partition -> next offset that is not in yet'
 )
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS WITH
     (
         SELECT argMax(toUnixTimestamp64Milli(start_at) + toInt64(
@@ -263,6 +269,7 @@ CREATE VIEW IF NOT EXISTS marts.unit_progress
     credited_seconds UInt64 COMMENT 'sum over these learners, seconds',
     mean_credits Decimal(9, 2) COMMENT 'credits per learner, cut to 1/100'
 )
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS WITH (SELECT min(as_of) FROM marts.freshness WHERE relation = 'unit_progress') AS moment
 SELECT
     s.programme AS programme,
@@ -317,6 +324,7 @@ CREATE VIEW IF NOT EXISTS marts.activity_daily
     active_learners UInt64 COMMENT 'learners now in the unit, not withdrawn, with an act on that day',
     credited_seconds UInt64 COMMENT 'their study on that day after overlap rules and daily cap, on any course'
 )
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT
     s.programme AS programme,
     s.named AS unit_id,
@@ -361,6 +369,7 @@ CREATE VIEW IF NOT EXISTS marts.events
     offset UInt64 COMMENT 'origin: offset in learning.activity',
     data String COMMENT 'data object as received, JSON'
 )
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT
     event_id, source, type, programme, learner_id, course_id, time, ingested_at,
     log_partition AS partition, log_offset AS offset, data
@@ -376,6 +385,7 @@ CREATE VIEW IF NOT EXISTS marts.data_quality
     first_seen_at DateTime64(3, 'UTC') COMMENT 'when the first of them was accepted',
     last_seen_at DateTime64(3, 'UTC') COMMENT 'when the last of them was accepted'
 )
+DEFINER = CURRENT_USER SQL SECURITY DEFINER
 AS SELECT programme, 'unknown_class' AS kind, class_id AS subject, count() AS records,
     min(ingested_at) AS first_seen_at, max(ingested_at) AS last_seen_at
 FROM store.records FINAL
