@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 import msgspec
 
+from schemas.activity import LEARNER_TYPES
 from schemas.progress import Origin, Rejected, RejectedError
 from schemas.reading import Event, Verdict, read_record
 from services.scoring.core.facts import Fact, fact_of
@@ -23,6 +24,8 @@ def decode(key: bytes | None, value: bytes | None, timestamp_ms: int, partition:
     """One record of `learning.activity` as (programme, learner, fact), or why it can't be one."""
     event = read_record(key, value, timestamp_ms, partition, partitions)
     if isinstance(event, Event):
+        if event.type not in LEARNER_TYPES:
+            return Refused([Verdict("/type", "unknown_type", "A learner's event is expected; units and staff belong to organisation.directory")])
         return event.programme, event.subject, fact_of(event)
     return Refused(event)
 

@@ -132,7 +132,7 @@ class Partition:
 
     def _enter(self, key: Key) -> Entry:
         """A learner not met in this generation; what a former one had published stays known, so that only differences are logged."""
-        entry = self.entries[key] = Entry(Learner.new())
+        entry = self.entries[key] = Entry(Learner.new(key[1]))
         before = self.former.get(key)
         if before is not None:
             entry.published = Published(flags=before.published.flags)

@@ -79,7 +79,7 @@ class State:
         self.highest_epoch = max(self.highest_epoch, int.from_bytes(value[:4], "big"))
         entry = self.entries.get((programme, learner_id))
         if entry is None:
-            entry = self.entries[programme, learner_id] = Entry(Learner.new())
+            entry = self.entries[programme, learner_id] = Entry(Learner.new(learner_id))
         if cell == PUBLISHED:
             entry.published = _published.decode(value[4:])
         else:
