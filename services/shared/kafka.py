@@ -42,7 +42,9 @@ def _admin(bootstrap: str, patience_seconds: float) -> KafkaAdminClient:
     end = time.monotonic() + patience_seconds
     while True:
         try:
-            return KafkaAdminClient(bootstrap_servers=bootstrap.split(","), client_id="chalk-topics", request_timeout_ms=10_000)
+            return KafkaAdminClient(
+                bootstrap_servers=bootstrap.split(","), client_id="chalk-topics", bootstrap_timeout_ms=2000, request_timeout_ms=10_000
+            )
         except KafkaError:
             if time.monotonic() >= end:
                 raise

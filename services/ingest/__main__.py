@@ -1,0 +1,62 @@
+"""`python -m services.ingest`: the door, one process. Starts without Kafka too; then it is not ready and answers 503."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+import structlog
+import uvicorn
+
+from schemas.programme import RuleError, load_programmes
+from schemas.topics import load_topics
+from services.ingest.app import Deps, make_app
+from services.ingest.duplicates import Memory
+from services.ingest.publish import Limits, Publisher
+from services.shared.clock import parse_clock
+from services.shared.logs import configure_logs
+from services.shared.settings import settings
+from services.shared.tokens import TokenStore
+
+
+def main() -> None:
+    conf = settings()
+    configure_logs("ingest", conf.log_level)
+    try:
+        programmes = load_programmes(conf.programmes)
+    except RuleError as error:
+        sys.exit(f"rule files: {error}")
+    try:
+        clock = parse_clock(conf.clock)
+    except ValueError as error:
+        sys.exit(str(error))
+    limits = Limits(conf.ingest_max_inflight_bytes, conf.ingest_stall_seconds)
+    app = make_app(
+        Deps(
+            Publisher(conf.bootstrap, load_topics(), conf.kafka_replication, limits),
+            TokenStore(conf.tokens),
+            programmes,
+            clock,
+            Memory(conf.ingest_duplicate_memory),
+            conf.ingest_max_item_bytes,
+            conf.ingest_max_body_bytes,
+            conf.ingest_max_items,
+        )
+    )
+    gc.collect()
+    gc.freeze()  # what is loaded stays: the collector need not walk it again
+    structlog.get_logger().info("starting", host=conf.ingest_host, port=conf.ingest_port, programmes=sorted(programmes), clock=clock.text())
+    uvicorn.run(
+        app,
+        host=conf.ingest_host,
+        port=conf.ingest_port,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+    )
+
+
+if __name__ == "__main__":
+    main()
