@@ -29,9 +29,7 @@ def _problems() -> tuple[type[Exception], ...]:
 @app.command()
 def run(
     teachers: Teachers = 2000,
-    speed: Annotated[
-        float | None, typer.Option(min=0, max=100_000, help="clock seconds a real second; default 240, less for crowds")
-    ] = None,
+    speed: Annotated[float | None, typer.Option(min=0, max=100_000, help="clock seconds a second; default 240, less for crowds")] = None,
 ) -> None:
     """Two programmes alive in the browser, from nothing; ends an earlier demo of the same data folder. Ctrl-C stops everything."""
     from deploy.demo.run import run as run_demo

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,10 @@ from deploy.demo.life import Sent
 
 BATCH = "application/cloudevents-batch+json"
 LINES = "application/x-ndjson"
+
+
+class Stopped(Exception):
+    """Whoever sends was told to stop (Ctrl-C) while the door was away."""
 
 
 class Refused(Exception):
@@ -65,20 +69,21 @@ def slices(items: Iterable[Sent], size: int) -> Iterator[list[Sent]]:
 class Door:
     """A client with `connections` connections. Every second request is NDJSON, the others are batches."""
 
-    def __init__(self, url: str, token: str, connections: int = 4) -> None:
+    def __init__(self, url: str, token: str, connections: int = 4, stop: Callable[[], bool] = lambda: False) -> None:
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         headers = {"authorization": f"Bearer {token}"}
         self._http = httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=60, trust_env=False)
         self._encoder = msgspec.json.Encoder()
         self._requests = 0
         self.connections = connections
+        self._stop = stop
         self.said = Tallied()
 
     async def close(self) -> None:
         await self._http.aclose()
 
     async def send(self, batch: Sequence[Sent]) -> None:
-        """Returns once every item has its verdict. Raises Refused."""
+        """Returns once every item has its verdict. Raises Refused, and Stopped where `stop` says so while the door is away."""
         self._requests += 1
         events = [one.event for one in batch]
         if self._requests % 2:
@@ -98,6 +103,8 @@ class Door:
                 if answer.status_code not in (429, 502, 503):
                     raise Refused(f"the door answered {answer.status_code}: {answer.text[:500]}")
                 wait = min(5.0, float(answer.headers.get("retry-after", "0.2")))
+            if self._stop():
+                raise Stopped
             self.said.resent += 1
             await asyncio.sleep(wait)
 

@@ -4,7 +4,8 @@
         house.start()                  # stack, topics, services; returns when all are ready
         house.supervisor.pid("scoring")
 
-Used by the demo, the benchmark and the tests that need everything. Where `kafka_bootstrap` and `clickhouse_url` are set, those servers are used.
+Used by the demo, the benchmark and the tests that need everything. Where `kafka_bootstrap` and `clickhouse_url` are set, those
+servers are used.
 """
 
 from __future__ import annotations

@@ -43,10 +43,10 @@ def fill_identity(house: House, population: Population) -> None:
     store.close()
 
 
-def rows(house: House, sql: str) -> Iterator[dict[str, Any]]:
+def rows(house: House, sql: str, *settings: str) -> Iterator[dict[str, Any]]:
     """ClickHouse's rows; decimals come as text, whole numbers as numbers."""
-    settings = "SETTINGS output_format_json_quote_64bit_integers = 0, output_format_json_quote_decimals = 1"
-    for line in house.query(f"{sql} {settings} FORMAT JSONEachRow").splitlines():
+    chosen = ", ".join(("output_format_json_quote_64bit_integers = 0", "output_format_json_quote_decimals = 1", *settings))
+    for line in house.query(f"{sql} SETTINGS {chosen} FORMAT JSONEachRow").splitlines():
         yield json.loads(line)
 
 

@@ -17,10 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from deploy.demo import simulate
 from deploy.demo.banner import announce, farewell, opening
 from deploy.demo.courier import Courier
-from deploy.demo.door import Door
+from deploy.demo.door import Door, Stopped
 from deploy.demo.house import House, end_previous, environment
 from deploy.demo.intruder import Intruder
-from deploy.demo.life import Life, Sent, local_day
+from deploy.demo.life import Life, Sent, local_day, stamp
 from deploy.demo.people import Population, populate
 from deploy.demo.pipe import fill_identity, ingest_token, reporting_token
 from deploy.demo.plans import Plan, read_plans
@@ -32,10 +32,6 @@ START = "2023-12-04T21:30:00+08:00"
 SEED = 2023
 PER_TEACHER = 62  # events of history, roughly: for the progress bar until the real number is known
 PULSE = 0.5  # real seconds between two looks at what has happened meanwhile
-
-
-class Stopped(Exception):
-    """Ctrl-C."""
 
 
 def default_speed(teachers: int) -> float:
@@ -112,7 +108,7 @@ def run(teachers: int, speed: float | None, values: Settings, console: Console) 
 
 async def _live(house: House, stream: Stream, clock: Clock, console: Console) -> None:
     token = ingest_token(house)
-    door = Door(house.ingest_url, token)
+    door = Door(house.ingest_url, token, stop=lambda: house.supervisor.stopping)
     people = threading.Thread(target=fill_identity, args=(house, stream.population), name="identity", daemon=True)
     people.start()
     courier = Courier(house.reporting_url, reporting_token(house))
@@ -170,9 +166,10 @@ async def _go_on(house: House, stream: Stream, clock: Clock, door: Door, courier
         if time.monotonic() - told > 60:
             told = time.monotonic()
             said = door.said
+            moment = stamp(clock.now() // 1000)[:16].replace("T", " ")
             console.print(
-                f"  [dim]{simulate.stamp(clock.now() // 1000)[:16].replace('T', ' ')}[/]  live {said.sent - before:,} events"
-                f" · rejected {said.rejected:,} · duplicates {said.duplicate:,} · reminders {courier.delivered:,} delivered, {courier.failed:,} failed",
+                f"  [dim]{moment}[/]  live {said.sent - before:,} events · rejected {said.rejected:,} · duplicates {said.duplicate:,}"
+                f" · reminders {courier.delivered:,} delivered, {courier.failed:,} failed",
                 highlight=False,
             )
         await asyncio.sleep(PULSE)
