@@ -1,0 +1,145 @@
+"""Figures that the console shows beside those of `Queries`: where people stand, what they need, lists by where they stand.
+
+Same rules as `queries.py`, whose connections and conditions these use: SQL over `marts.*`, scope decided by `Scope` alone, methods block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+from schemas.programme import Programme
+from services.reporting.api.queries import Page, Queries, Row, _marks, _sort
+from services.reporting.api.scope import LEVELS, Scope, below
+
+STATES = ("unregistered", "unstarted", "on_track", "flagged", "passed", "failed")
+"""Where a learner stands, in the order of the way; everybody who has not withdrawn is in exactly one."""
+
+_FLAGGED = "learner_id IN (SELECT learner_id FROM marts.needs_attention WHERE programme = %(p)s)"
+_STATE = (
+    "multiIf(result IN ('passed', 'excellent'), 'passed', result = 'failed', 'failed', registered_at IS NULL, 'unregistered', "
+    f"started_at IS NULL, 'unstarted', {_FLAGGED}, 'flagged', 'on_track')"
+)
+_PRESENT = "learner_id NOT IN (SELECT learner_id FROM marts.learner_progress WHERE programme = %(p)s AND withdrawn = 1)"
+
+
+def needed_seconds(rules: Programme, courses: Mapping[str, int]) -> int:
+    """Study seconds that `course -> how many learners selected it` make up; a course that the rules don't know has none."""
+    return sum(rules.courses[course].seconds * n for course, n in courses.items() if course in rules.courses)
+
+
+class Figures:
+    def __init__(self, queries: Queries) -> None:
+        self._queries = queries
+
+    def standing(self, programme: str, scope: Scope, unit: str | None = None) -> dict[str, int]:
+        """`state -> learners` for each of `STATES`."""
+        conditions, params, _ = self._queries._narrow(programme, scope, unit, None)
+        rows = self._queries.pool.rows(
+            f"SELECT {_STATE} AS state, count() AS n FROM marts.learner_progress "
+            f"WHERE {' AND '.join(conditions)} AND withdrawn = 0 GROUP BY state",
+            params,
+        )
+        return {**dict.fromkeys(STATES, 0), **{row["state"]: row["n"] for row in rows}}
+
+    def needed(self, rules: Programme, unit_id: str, level: str) -> dict[str, int]:
+        """Study seconds that the learners of a unit the caller was found to see need in all, by child; '' is the unit itself."""
+        condition, params = below(unit_id, "unit")
+        depth = min(LEVELS.index(level) + 1, len(LEVELS) - 1)
+        rows = self._queries.pool.rows(
+            f"SELECT {LEVELS[depth]}_id AS child, course_id, count() AS n FROM marts.course_progress "
+            f"WHERE programme = %(p)s AND {condition} AND {_PRESENT} GROUP BY child, course_id",
+            {"p": rules.id, **params},
+        )
+        children: dict[str, dict[str, int]] = {"": {}}
+        for row in rows:
+            children.setdefault(row["child"], {})[row["course_id"]] = row["n"]
+            children[""][row["course_id"]] = children[""].get(row["course_id"], 0) + row["n"]
+        return {child: needed_seconds(rules, courses) for child, courses in children.items()}
+
+    def selected(self, programme: str, learner_ids: Sequence[str]) -> dict[str, list[str]]:
+        """`learner_id -> ids of selected courses`, of learners that the caller was found to see."""
+        if not learner_ids:
+            return {}
+        rows = self._queries.pool.rows(
+            "SELECT learner_id, groupArray(course_id) AS courses FROM marts.course_progress "
+            "WHERE programme = %(p)s AND learner_id IN %(ids)s GROUP BY learner_id",
+            {"p": programme, "ids": list(learner_ids)},
+        )
+        return {row["learner_id"]: list(row["courses"]) for row in rows}
+
+    def rows(self, programme: str, learner_ids: Sequence[str]) -> dict[str, Row]:
+        """`learner_id -> row of learner_progress`, of learners that the caller was found to see."""
+        if not learner_ids:
+            return {}
+        rows = self._queries.pool.rows(
+            "SELECT * FROM marts.learner_progress WHERE programme = %(p)s AND learner_id IN %(ids)s",
+            {"p": programme, "ids": sorted(set(learner_ids))},
+        )
+        return {row["learner_id"]: _marks(row) for row in rows}
+
+    def sparks(self, programme: str, unit_ids: Sequence[str], last: date, days: int = 14) -> dict[str, list[int]]:
+        """`unit_id -> active learners` of the last `days` days, oldest first, of units that the caller was found to see."""
+        if not unit_ids:
+            return {}
+        first = last - timedelta(days=days - 1)
+        rows = self._queries.pool.rows(
+            "SELECT unit_id, day, active_learners FROM marts.activity_daily "
+            "WHERE programme = %(p)s AND unit_id IN %(ids)s AND day BETWEEN %(first)s AND %(last)s",
+            {"p": programme, "ids": list(unit_ids), "first": first, "last": last},
+        )
+        sparks = {unit: [0] * days for unit in unit_ids}
+        for row in rows:
+            sparks[row["unit_id"]][(row["day"] - first).days] = row["active_learners"]
+        return sparks
+
+    def open_counts(self, programme: str, scope: Scope, unit: str | None = None) -> list[Row]:
+        """Open flags by `severity, kind, owner_level`: `n`."""
+        conditions, params, _ = self._queries._narrow(programme, scope, unit, None)
+        return self._queries.pool.rows(
+            "SELECT severity, kind, owner_level, count() AS n FROM marts.needs_attention "
+            f"WHERE {' AND '.join(conditions)} GROUP BY severity, kind, owner_level",
+            params,
+        )
+
+    def tops(self, programme: str) -> list[Row]:
+        """Units with learners that have none above them with learners, the largest first: where a caller of everything begins."""
+        return self._queries.pool.rows(
+            "SELECT unit_id, name, level, learners FROM marts.unit_progress WHERE programme = %(p)s "
+            "AND parent_id NOT IN (SELECT unit_id FROM marts.unit_progress WHERE programme = %(p)s) ORDER BY learners DESC, unit_id",
+            {"p": programme},
+        )
+
+    def inhabited(self, unit_id: str) -> set[str]:
+        """The programmes in which the unit has learners."""
+        rows = self._queries.pool.rows("SELECT DISTINCT programme FROM marts.unit_progress WHERE unit_id = %(unit)s", {"unit": unit_id})
+        return {row["programme"] for row in rows}
+
+    def learners(
+        self,
+        programme: str,
+        scope: Scope,
+        state: str,
+        unit: str | None,
+        flag: str | None,
+        q: str | None,
+        sort: str,
+        cursor: str | None,
+        limit: int,
+    ) -> Page:
+        """As `Queries.learners`, of those who stand at `state` (one of `STATES`, or '' for everybody who has not withdrawn)."""
+        conditions, params, tables = self._queries._narrow(programme, scope, unit, q)
+        as_of = self._queries.as_of("learner_progress", "needs_attention")
+        conditions.append("withdrawn = 0")
+        if state:
+            conditions.append(f"{_STATE} = %(state)s")
+            params["state"] = state
+        if flag:
+            conditions.append("learner_id IN (SELECT learner_id FROM marts.needs_attention WHERE programme = %(p)s AND kind = %(flag)s)")
+            params["flag"] = flag
+        keys = [_sort(sort), ("learner_id", False)]
+        page = self._queries._page("marts.learner_progress", conditions, params, tables, keys, f"{sort}|{state}", cursor, limit)
+        flags = self._queries.open_flags(programme, [row["learner_id"] for row in page.rows])
+        rows: list[dict[str, Any]] = [{**_marks(row), "flags": flags.get(row["learner_id"], [])} for row in page.rows]
+        return Page(rows, as_of, page.total, page.next_cursor)
