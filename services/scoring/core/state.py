@@ -162,7 +162,7 @@ class Learner:
             raw = self._raw.get(name)
             if raw is None:
                 return None
-            cell = self._cells[name] = cast(msgspec.Struct, _DECODERS[name.partition(":")[0]].decode(raw))
+            cell = self._cells[name] = _DECODERS[name.partition(":")[0]].decode(raw)
         return cast(_Cell, cell)
 
     def get(self, name: str, kind: type[_Cell]) -> _Cell:

@@ -1,0 +1,108 @@
+"""`behind`: how far a learner's credited seconds lag the calendar at a local midnight (RULES, "Needs attention").
+
+At a midnight m the elapsed share is (m - start) / (end - start), the credited share C / N with C the selected courses'
+seconds on days before m (each at most its hours) and N the sum of their hours. Exactly, with percents in 1/100: the lag is
+more than p where m > start + (p E N + 10,000 C E) / (10,000 N), E = end - start. For whole m the bound may be floored, so
+one number a level and C decides every midnight.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from schemas.progress import SEVERITIES
+from services.scoring.core.result import Standing, days_from, seconds_before
+
+
+class Behind:
+    """The flag as of the latest midnight inside the programme, and when to look again."""
+
+    __slots__ = ("_courses", "_needed", "_since", "_standing")
+
+    def __init__(self, standing: Standing, until: int | None = None) -> None:
+        """`until`: leave a reinstatement after that moment out."""
+        self._standing = standing
+        self._courses = {course.id: course.seconds for course in standing.courses}
+        self._needed = sum(self._courses.values())
+        registered = standing.summary.registered
+        assert registered is not None
+        reinstated = standing.reinstated
+        if reinstated is None or (until is not None and reinstated > until):
+            reinstated = registered
+        self._since = max(registered, reinstated)
+
+    def _counted(self, seconds: dict[str, int]) -> int:
+        return sum(min(seconds.get(course_id, 0), most) for course_id, most in self._courses.items())
+
+    def _bounds(self, credited: int) -> tuple[int, int, int]:
+        """The instants beyond which a midnight is at level notice, warning, escalation."""
+        programme = self._standing.programme
+        rules = programme.attention.behind
+        assert rules is not None
+        length = programme.ends_ms - programme.starts_ms
+        notice, warning, escalation = (
+            programme.starts_ms + (percent * length * self._needed + 10_000 * credited * length) // (10_000 * self._needed)
+            for percent in (rules.tolerance, rules.warning, rules.escalation)
+        )
+        return max(notice, self._since), max(notice, warning), max(notice, escalation)
+
+    def level_at(self, index: int) -> str | None:
+        """The severity at the programme's midnight of that index; None where the learner is not behind there."""
+        programme = self._standing.programme
+        day = programme.midnight_days[index]
+        credited = self._counted(seconds_before(programme, self._standing.learner, day))
+        return _level(programme.midnights_ms[index], self._bounds(credited))
+
+    def look(self, now: int) -> tuple[int, str] | None:
+        """(raised_at, severity) of the flag at `now`, if it is open."""
+        programme = self._standing.programme
+        midnights = programme.midnights_ms
+        index = bisect_right(midnights, now) - 1
+        if index < 0 or midnights[index] <= self._since:
+            return None
+        learner = self._standing.learner
+        seconds = seconds_before(programme, learner, programme.midnight_days[index])
+        bounds = self._bounds(self._counted(seconds))
+        severity = _level(midnights[index], bounds)
+        if severity is None:
+            return None
+        first = index
+        while first > 0:  # back over the unbroken run
+            courses = learner.credit_of(programme.midnight_days[first - 1])
+            if courses:
+                for course_id, some in courses.items():
+                    seconds[course_id] -= some
+                bounds = self._bounds(self._counted(seconds))
+            if midnights[first - 1] <= bounds[0]:
+                break
+            first -= 1
+        return midnights[first], severity
+
+    def next_look(self, now: int) -> int | None:
+        """A midnight after `now`, none later than the first at which the flag opens, ends or changes its severity."""
+        programme = self._standing.programme
+        midnights = programme.midnights_ms
+        following = bisect_right(midnights, now)
+        if following >= len(midnights):
+            return None
+        day = programme.midnight_days[following]
+        if days_from(self._standing.learner, day):
+            return midnights[following]
+        credited = self._counted(self._standing.learner.totals())
+        bounds = self._bounds(credited)
+        current = None
+        if following > 0 and midnights[following - 1] > self._since:
+            current = self.level_at(following - 1)
+        if _level(midnights[following], bounds) != current:
+            return midnights[following]
+        later = [bound for bound in bounds if bound >= midnights[following]]
+        if not later:
+            return None
+        index = bisect_right(midnights, min(later))
+        return midnights[index] if index < len(midnights) else None
+
+
+def _level(midnight: int, bounds: tuple[int, int, int]) -> str | None:
+    if midnight <= bounds[0]:
+        return None
+    return SEVERITIES[2] if midnight > bounds[2] else SEVERITIES[1] if midnight > bounds[1] else SEVERITIES[0]
