@@ -61,7 +61,7 @@ def changes(programme: Programme, learner: Learner, before: list[Flag], progress
     return lines
 
 
-def reminder_of(programme: Programme, learner: Learner, before: list[Flag], progress: LearnerProgress, now_ms: int) -> Reminder | None:
+def reminder_of(programme: Programme, before: list[Flag], progress: LearnerProgress, now_ms: int) -> Reminder | None:
     """The reminder that becomes due because a flag was raised or rose in severity; of several the most severe names it."""
     if programme.reminders is None or progress.withdrawn or progress.result != "in_progress":
         return None
@@ -71,9 +71,9 @@ def reminder_of(programme: Programme, learner: Learner, before: list[Flag], prog
         return None
     cause = min(risen, key=lambda flag: (-SEVERITIES.index(flag.severity), flag.kind, flag.ref))
     return Reminder(
-        reminder_id=reminder_id(programme.id, learner.learner_id, cause),
+        reminder_id=reminder_id(programme.id, progress.learner_id, cause),
         programme=programme.id,
-        learner_id=learner.learner_id,
+        learner_id=progress.learner_id,
         kind=cause.kind,
         ref=cause.ref,
         severity=cause.severity,
