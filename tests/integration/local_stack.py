@@ -1,0 +1,61 @@
+"""A stack of a test module's own: real Kafka and ClickHouse on free ports, in a folder that goes away afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from services.shared.settings import ROOT, Settings
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+@contextmanager
+def local_stack() -> Iterator[Settings]:
+    """Settings whose `bootstrap` and `clickhouse` are the stack's; services started with `environment` use it too."""
+    folder = Path(tempfile.mkdtemp(prefix="chalk-test-"))
+    kafka, controller, native, http, metrics = free_ports(5)
+    values = Settings(
+        data=folder, kafka_bootstrap="", clickhouse_url="", kafka_port=kafka, kafka_controller_port=controller, clickhouse_port=native,
+        clickhouse_http_port=http, loader_metrics_port=metrics,
+    )  # fmt: skip
+    try:
+        chalk(values, "stack", "up")
+        yield values
+    finally:
+        chalk(values, "stack", "down")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def environment(values: Settings, **more: str) -> dict[str, str]:
+    """What to start a service with, so that it has these settings."""
+    clean = {name: text for name, text in os.environ.items() if not name.startswith("CHALK_")}
+    given = {f"CHALK_{name.upper()}": str(value) for name, value in values.model_dump().items() if value != ""}
+    return {**clean, **given, **more}
+
+
+def chalk(values: Settings, *arguments: str) -> str:
+    """Run a `chalk` command; returns what it printed. Raises CalledProcessError with its output where it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "services.cli", *arguments], cwd=ROOT, env=environment(values), capture_output=True, text=True, timeout=120
+    )
+    if done.returncode:
+        raise subprocess.CalledProcessError(done.returncode, arguments, done.stdout, done.stderr + done.stdout)
+    return done.stdout

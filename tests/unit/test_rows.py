@@ -1,0 +1,200 @@
+"""Kafka records to rows, without a server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from schemas.progress import CourseProgress, DayProgress, Flag, LearnerProgress, Watermark, encode
+from schemas.reading import partition_of
+from services.reporting.loader import rows as to
+from services.reporting.loader.freshness import Freshness, Word
+from services.reporting.loader.rows import COLUMNS, PROGRESS
+from services.shared.directory import Directory
+
+INGESTED = "2023-06-10T08:00:00.000Z"
+
+
+def event(**changes: Any) -> dict[str, Any]:
+    return {
+        "specversion": "1.0", "id": "e1", "source": "/platforms/a", "type": "chalkstream.study.recorded.v1", "subject": "l-1",
+        "time": "2023-06-10T10:00:00+08:00", "programme": "p-1", "ingested_at": INGESTED,
+        "data": {
+            "course_id": "c-1", "started_at": "2023-06-10T09:40:00+08:00", "ended_at": "2023-06-10T10:00:00+08:00", "channel": "online",
+        },
+    } | changes  # fmt: skip
+
+
+def activity(item: Any, key: bytes = b"l-1", offset: int = 7) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    value = item if isinstance(item, bytes) else json.dumps(item).encode()
+    found, record = to.activity_rows(key, value, 1_686_384_000_000, partition_of(key, 4), 4, offset)
+    named = None if found is None else dict(zip(COLUMNS["store.events"], found, strict=True))
+    return named, dict(zip(COLUMNS["store.records"], record, strict=True))
+
+
+def test_a_sound_event_becomes_a_row_with_its_data_as_received() -> None:
+    row, record = activity(event())
+    assert row is not None
+    assert (row["programme"], row["learner_id"], row["source"], row["event_id"]) == ("p-1", "l-1", "/platforms/a", "e1")
+    assert row["type"] == "chalkstream.study.recorded.v1"
+    assert row["course_id"] == record["course_id"] == "c-1"
+    assert row["time"] == 1_686_362_400_000
+    assert json.loads(row["data"])["started_at"] == "2023-06-10T09:40:00+08:00"
+    assert (record["late"], record["unreadable"], record["code"]) == (0, 0, "")
+
+
+def test_of_the_records_of_one_content_the_first_has_the_greatest_version() -> None:
+    def version(ingested: str, offset: int) -> int:
+        row, _ = activity(event(ingested_at=ingested), offset=offset)
+        assert row is not None
+        return int(row["version"])
+
+    assert version(INGESTED, 7) > version(INGESTED, 8) > version("2023-06-10T08:00:00.001Z", 1)
+
+
+def test_the_same_content_has_one_key_however_it_is_written() -> None:
+    plain, first = activity(event())
+    other, second = activity(event(time="2023-06-10T02:00:00Z"))
+    third, changed = activity(event(time="2023-06-10T02:00:01Z"))
+    assert plain is not None
+    assert other is not None
+    assert third is not None
+    assert plain["digest"] == other["digest"] != third["digest"]
+    assert first["event_key"] == second["event_key"] != changed["event_key"]
+
+
+def test_late_is_more_than_a_day_after_its_own_time() -> None:
+    assert activity(event(ingested_at="2023-06-11T02:00:00.000Z"))[1]["late"] == 0
+    assert activity(event(ingested_at="2023-06-11T02:00:00.001Z"))[1]["late"] == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "source"),
+    [
+        (b"\xff\xfe", "not_json", ""),
+        (b"{", "not_json", ""),
+        (b"[" * 5000, "not_json", ""),
+        (b"[]", "wrong_type", ""),
+        (json.dumps(event(source="/platforms/\ud800")).encode(), "bad_format", "/platforms/?"),
+        (json.dumps(event(type="chalkstream.nothing.v1")).encode(), "unknown_type", "/platforms/a"),
+        (json.dumps(event(subject="l-2")).encode(), "wrong_partition", "/platforms/a"),
+        (json.dumps(event(time="2023-06-10T08:05:00.001Z")).encode(), "in_future", "/platforms/a"),
+    ],
+)
+def test_an_unsound_record_is_counted_and_is_no_event(value: bytes, code: str, source: str) -> None:
+    row, record = activity(value)
+    assert row is None
+    assert (record["unreadable"], record["code"], record["source"], record["event_key"]) == (1, code, source, 0)
+
+
+def test_a_record_without_a_value_and_a_timestamp_from_nowhere() -> None:
+    row, record = to.activity_rows(b"l-1", None, -1, 0, 4, 3)
+    assert row is None
+    assert dict(zip(COLUMNS["store.records"], record, strict=True))["ingested_at"] == 0
+
+
+def test_an_oddity_in_the_envelope_leaves_the_data_readable() -> None:
+    row, _ = activity(event(traceparent="\ud800"))
+    assert row is not None
+    assert json.loads(row["data"])["channel"] == "online"
+
+
+COURSE = CourseProgress(
+    "c-1", 600, "15.00", "7.50", "0.00", "0.00", "0.00", "45.25", "67.75", "22.50", True, False, True, "4.00", None, "{}"
+)  # fmt: skip
+FLAG = Flag("inactive", "", "warning", "2023-06-10T08:00:00.000Z", "school", 2, "2023-06-11T08:00:00.123Z", "reached")
+
+
+def progress(**changes: Any) -> LearnerProgress:
+    whole = LearnerProgress(
+        "p-1", "l-1", "k-1", "online", INGESTED, None, None, INGESTED, False, 1, 1, 600, "0.16", "4.00", "in_progress", 3, [COURSE], [FLAG],
+        (2, 40, 1_686_384_000_000), INGESTED,
+    )  # fmt: skip
+    return msgspec.structs.replace(whole, **changes)
+
+
+def test_a_learners_row_holds_courses_and_flags_as_parallel_arrays() -> None:
+    found = to.progress_row(b"p-1|l-1", encode(progress()), 3, 99)
+    assert found.row is not None
+    row = dict(zip(COLUMNS[PROGRESS], found.row, strict=True))
+    assert found.key == ("p-1", "l-1")
+    assert found.version == row["version"] == 2 << 96 | 40 << 48 | 1_686_384_000_000
+    assert row["registered_at"] == 1_686_384_000_000
+    assert row["started_at"] is None
+    assert (row["study_hours_100"], row["credits_100"]) == (16, 400)
+    assert (row["course_id"], row["course_exam_points_100"], row["course_last_active_at"]) == (["c-1"], [4525], [None])
+    assert (row["flag_kind"], row["flag_follow_ups"], row["flag_last_outcome"]) == (["inactive"], [2], ["reached"])
+    assert (row["log_partition"], row["log_offset"], row["is_deleted"]) == (3, 99, 0)
+
+
+def test_versions_order_like_epoch_offset_tick() -> None:
+    ordered = [(1, 9, 9), (2, 0, 5), (2, 0, 6), (2, 1, 0)]
+    assert sorted(ordered, key=to.packed) == ordered
+
+
+def test_a_tombstone_names_its_key() -> None:
+    assert to.progress_row(b"p-1|l-1", None, 0, 5).key == ("p-1", "l-1")
+    assert to.day_row(b"p-1|l-1|2023-06-01", None, 0, 5).key == ("p-1", "l-1", "2023-06-01")
+    with pytest.raises(ValueError, match="2 parts"):
+        to.progress_row(b"p-1", None, 0, 5)
+
+
+def test_what_scoring_never_writes_is_an_error() -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        to.day_row(b"k", b'{"programme": 1}', 0, 0)
+    assert to.day_row(b"k", encode(DayProgress("p", "l", "2023-06-01", 5, True, (1, 2, 3))), 0, 0).row is not None
+
+
+def unit(unit_id: str, parent: str | None, level: str, time: str = "2023-05-01T00:00:00Z", id: str = "u1") -> bytes:
+    item = event(id=id, type="chalkstream.unit.declared.v1", subject=unit_id, time=time)
+    del item["programme"]
+    item["data"] = {"unit_id": unit_id, "level": level, "name": f"name of {unit_id}", "parent_id": parent}
+    return json.dumps(item).encode()
+
+
+def test_the_latest_declaration_of_a_unit_holds_in_whatever_order() -> None:
+    directory, key = Directory(), b"s-1"
+    at = partition_of(key, 1)
+
+    def fold(value: bytes, offset: int) -> Any:
+        return to.directory_row(directory, key, value, 1_700_000_000_000, at, 1, offset)
+
+    assert fold(unit("s-1", "k-1", "school", "2023-05-02T00:00:00Z"), 4)[1][-1] == 5
+    assert fold(unit("s-1", "k-2", "school", "2023-05-01T00:00:00Z"), 5) is None
+    table, row = fold(unit("s-1", "k-3", "school", "2023-05-02T00:00:00Z", id="u2"), 6)
+    assert (table, row[1], row[-1]) == ("store.units", "k-3", 7)
+    assert fold(b"{", 7) is None
+
+
+def word(offset: int, applied: int, ends: dict[str, int]) -> Word:
+    return Word(0, offset, Watermark(partition=1, applied=applied, as_of="2023-06-10T08:00:00.000Z", outputs=ends, epoch=1))
+
+
+def test_scorings_word_holds_once_its_outputs_are_stored() -> None:
+    fresh = Freshness({"learning.activity": 2, "organisation.directory": 1})
+    fresh.hear(word(10, 5, {"learning.progress": 3}))
+    fresh.hear(word(11, 8, {"learning.progress": 6, "learning.days": 2}))
+    assert fresh.claims() == []
+    fresh.reached("learning.progress", 1, 4)
+    assert [row[:3] for row in fresh.claims()] == [("scoring", 1, 5)]
+    assert fresh.unsettled(0) == 11
+    fresh.reached("learning.progress", 1, 6)
+    assert fresh.claims() == []
+    fresh.reached("learning.days", 1, 2)
+    assert [row[:3] for row in fresh.claims()] == [("scoring", 1, 8)]
+    assert fresh.unsettled(0) is None
+
+
+def test_our_own_word_holds_once_the_ends_asked_for_after_the_moment_are_stored() -> None:
+    fresh = Freshness({"learning.activity": 2, "organisation.directory": 1})
+    fresh.look("learning.activity", 1000, {0: 4, 1: 0})
+    fresh.reached("learning.activity", 0, 4)
+    assert fresh.claims() == []  # of partition 1 nothing is known
+    fresh.look("learning.activity", 2000, {0: 9, 1: 0})  # the first look stands until it is settled
+    fresh.reached("learning.activity", 1, 0)
+    assert [row[:4] for row in fresh.claims()] == [("activity", 0, 4, 1000), ("activity", 1, 0, 1000)]
+    assert not fresh.looking("learning.activity")
+    assert fresh.claims() == []
