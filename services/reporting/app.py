@@ -144,11 +144,8 @@ def _observe(app: FastAPI, deps: Deps, ready: Callable[[], bool]) -> None:
 
 def swagger_folder() -> Path | None:
     """Where the assets of `/docs` lie: they are set up with the stack's other packages, never fetched by a browser."""
-    for folder in (ROOT, ROOT / "deploy" / "local", *ROOT.glob(".cache/*"), *ROOT.glob("*/")):
-        found = folder / "node_modules" / "swagger-ui-dist"
-        if found.is_dir():
-            return found
-    return None
+    found = ROOT / "node_modules" / "swagger-ui-dist"
+    return found if found.is_dir() else None
 
 
 def _docs(app: FastAPI) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Protocol
 
 from clickhouse_driver.errors import Error as ClickHouseError
@@ -72,7 +73,8 @@ class Pool:
         finally:
             self._slots.put(client if healthy else None)
         names = [column[0] for column in columns]
-        return [{name: _aware(value) for name, value in zip(names, row, strict=True)} for row in data]
+        scales = [Decimal(1).scaleb(-int(kind[kind.rindex(",") + 1 : -1])) if kind.startswith("Decimal(") else None for _, kind in columns]
+        return [{name: _value(value, scale) for name, value, scale in zip(names, row, scales, strict=True)} for row in data]
 
     def close(self) -> None:
         while True:
@@ -84,7 +86,10 @@ class Pool:
                 client.disconnect()
 
 
-def _aware(value: Any) -> Any:
+def _value(value: Any, scale: Decimal | None) -> Any:
+    if scale is not None and value is not None:
+        # The driver drops the zeros at the end; the column's scale is part of what it says.
+        return value.quantize(scale)
     if isinstance(value, datetime) and value.tzinfo is None:
         return value.replace(tzinfo=UTC)
     return value

@@ -236,7 +236,7 @@ class Queries:
         mine = "WHERE programme = %(p)s AND learner_id = %(learner)s"
         courses = self.pool.rows(f"SELECT * FROM marts.course_progress {mine} ORDER BY course_id", params)
         for course in courses:
-            course["explanation"] = json.loads(course["explanation"] or "{}", parse_float=Decimal)
+            course["explanation"] = json.loads(course["explanation"] or "{}")
         flags = self.pool.rows(f"SELECT * FROM marts.needs_attention {mine} ORDER BY raised_at, kind, ref", params)
         units = [row[f"{level}_id"] for level in LEVELS]
         names = self.unit_names(units)
@@ -267,7 +267,7 @@ class Queries:
             params,
         )
         rows: list[Row] = [
-            {**e, "what": "event", "type": _short(e["type"]), "data": json.loads(e["data"] or "{}", parse_float=Decimal)} for e in events
+            {**e, "what": "event", "type": _short(e["type"]), "data": json.loads(e["data"] or "{}")} for e in events
         ]
         rows += [{**change, "what": "flag"} for change in changes]
         return sorted(rows, key=lambda row: row["at"], reverse=True)[:limit]
@@ -436,8 +436,8 @@ def programme_row(programme: Programme) -> Row:
 
 
 def _empty_unit(programme: str, unit: Row) -> Row:
-    figures = ("learners", "registered", "started", "active_7d", "passed", "failed", "open_flags", "credited_seconds", "mean_credits")
-    return {"programme": programme, **unit, **dict.fromkeys(figures, 0)}
+    figures = ("learners", "registered", "started", "active_7d", "passed", "failed", "open_flags", "credited_seconds")
+    return {"programme": programme, **unit, **dict.fromkeys(figures, 0), "mean_credits": Decimal("0.00")}
 
 
 def _short(type_: str) -> str:
