@@ -109,7 +109,8 @@ async def _load(house: House, knowledge: Knowledge, console: Console) -> list[Ar
     said = door.said
     console.print(
         f"{said.sent:,} events through the door in {time.monotonic() - began:.1f} s ({said.accepted:,} accepted,"
-        f" {said.duplicate:,} duplicates, {said.rejected:,} rejected), {len(knowledge.direct)} written to the log by their platform, {garbage} records of garbage",
+        f" {said.duplicate:,} duplicates, {said.rejected:,} rejected), {len(knowledge.direct)} written to the log by their platform,"
+        f" {garbage} records of garbage",
         highlight=False,
     )
     applied = dict(said.applied)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
+
+from kafka.errors import KafkaTimeoutError
 
 from deploy.demo.life import Sent
 from services.shared.clock import rfc3339
@@ -45,9 +48,14 @@ class Intruder:
 
     def __init__(self, bootstrap: str) -> None:
         self._producer = make_producer(bootstrap, "demo-intruder")
-        for _ in range(200):
-            if self._producer.partitions_for(TOPIC):
-                break
+        for attempt in range(200):  # `max_block_ms` is short: the metadata may need a few tries
+            try:
+                if self._producer.partitions_for(TOPIC):
+                    break
+            except KafkaTimeoutError:
+                if attempt == 199:
+                    raise
+            time.sleep(0.05)
         self.applied: dict[str, int] = {}
 
     def write(self, key: bytes | None, value: bytes | None, now_ms: int, partition: int | None = None) -> tuple[int, int]:
