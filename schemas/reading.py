@@ -159,7 +159,9 @@ def read_item(obj: object, *, ingested_at_ms: int | None = None) -> Event | list
     if None in obj.values():  # an attribute that is null is absent
         obj = {name: value for name, value in obj.items() if value is not None}
     name = obj.get("type")
-    validate = _VALIDATE.get(name) if type(name) is str else None
+    if type(name) is not str:
+        name = None
+    validate = _VALIDATE.get(name or "")
     verdicts: list[Verdict] = []
     if "data_base64" in obj:
         verdicts.append(Verdict("/data_base64", "unknown_field", "Binary data is not taken; put the object into data"))
