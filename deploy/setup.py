@@ -31,7 +31,6 @@ UV = "uv>=0.5"
 SCRIPTS = {
     "chalk": "services.cli",
     "pytest": "pytest",
-    "ruff": "ruff",
     "mypy": "mypy",
     "lint-imports": "importlinter.cli:lint_imports_command",
     "uvicorn": "uvicorn",
@@ -172,9 +171,10 @@ def lock_requirements(python: str) -> None:
         shutil.rmtree(CACHE / "uv", ignore_errors=True)
         fetch_uv(python, CACHE / "uv")
     for name in ("requirements", "requirements-dev"):
-        options = ["--generate-hashes", "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--python-version", "3.11", "--upgrade"]
-        run(uv, "pip", "compile", "-q", *options, "--python", python, "-o", f"{name}.lock", f"{name}.in", cwd=ROOT)
-    run("npm", "install", "--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved", "--no-audit", "--no-fund", cwd=ROOT)
+        options = ["--generate-hashes", "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--python-version", "3.11"]
+        run(uv, "pip", "compile", "-q", "--upgrade", *options, "--python", python, "-o", f"{name}.lock", f"{name}.in", cwd=ROOT)
+    options = ["--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved", "--no-audit", "--no-fund"]
+    run("npm", "install", *options, cwd=ROOT)
 
 
 def fetch_jars(folder: Path) -> None:
@@ -216,6 +216,7 @@ def make_venv(python: str, site: Path) -> None:
     library = next((new / "lib").glob("python3*")) / "site-packages"
     (library / "chalkstream.pth").write_text(f"{ROOT}\n{site}\n")
     binaries = venv / "bin"
+    (new / "bin" / "ruff").symlink_to(site / "bin" / "ruff")  # a program of its own; `python -m ruff` would look for it right here
     for name, what in SCRIPTS.items():
         module, _, function = what.partition(":")
         code = f"import sys; sys.argv[0] = '{name}'; from {module} import {function} as main; sys.exit(main())"
