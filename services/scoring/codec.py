@@ -8,7 +8,8 @@ import msgspec
 
 from schemas.activity import LEARNER_TYPES
 from schemas.progress import Origin, Rejected, RejectedError
-from schemas.reading import Event, Verdict, read_record
+from schemas.reading import Event, read_record
+from schemas.verdicts import Verdict
 from services.scoring.core.facts import Fact, fact_of
 
 _encode = msgspec.json.Encoder().encode

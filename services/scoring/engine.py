@@ -91,9 +91,9 @@ class Engine:
         """Recover what is newly ours; where to read each partition from is what its state has applied."""
         try:
             async with self._moving:
-                for tp in sorted(assigned):
-                    if tp.topic == ACTIVITY and tp.partition not in self._owned:
-                        self._owned[tp.partition] = await self._take(tp.partition)
+                new = sorted(tp.partition for tp in assigned if tp.topic == ACTIVITY and tp.partition not in self._owned)
+                for number, owned in zip(new, await asyncio.gather(*map(self._take, new)), strict=True):
+                    self._owned[number] = owned
                 return {tp: self._owned[tp.partition].part.meta.applied for tp in assigned if tp.topic == ACTIVITY}
         except Exception as error:
             die(f"taking over partitions: {error!r}")

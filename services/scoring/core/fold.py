@@ -19,10 +19,12 @@ def fold(programme: Programme, learner: Learner, facts: Iterable[Fact]) -> set[s
     """Take facts of this learner in this programme into the cells; answers the names of the cells that changed."""
     changed: set[str] = set()
     dirty: set[str] = set()
-    if learner.find("sum", Summary) is None:
-        learner.get("sum", Summary)
-        changed.add("sum")
+    is_new = learner.find("sum", Summary) is None
     for fact in facts:
+        if is_new:  # any fact gives the learner a row
+            learner.get("sum", Summary)
+            changed.add("sum")
+            is_new = False
         if fact.kind == "study.recorded":
             _study(programme, learner, fact, changed, dirty)
         else:
