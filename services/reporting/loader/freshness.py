@@ -57,6 +57,14 @@ class Freshness:
     def looking(self, topic: str) -> bool:
         return topic in self._pending
 
+    def missing(self) -> list[tuple[str, int]]:
+        """(topic, partition) whose end, as somebody named it, is not stored."""
+        wanted = [((topic, p), end) for topic, (_, ends) in self._pending.items() for p, end in ends.items()]
+        for partition, words in self._words.items():
+            if words:
+                wanted += [((topic, partition), end) for topic, end in words[0].said.outputs.items()]
+        return [place for place, end in wanted if self.stored.get(place, -1) < end]
+
     def claims(self) -> list[Row]:
         """Rows of store.watermarks for what holds now and was not claimed before."""
         rows = [row for partition in sorted(self._words) if (row := self._scoring(partition)) is not None]

@@ -186,13 +186,14 @@ class Loader:
     async def _skip_gaps(self, source: Source) -> None:
         """Where a partition ends in transaction markers or removed records, its end is no record's: the reading position, once
         nothing is on its way at two looks in a row, is as good."""
-        for topic in (ACTIVITY, DIRECTORY, *OUTPUTS):
-            for partition in range(self._partitions[topic]):
-                place = (topic, partition)
-                position = await source.position(topic, partition)
-                if position is None or source.waiting(topic, partition):
-                    self._quiet.pop(place, None)
-                elif self._quiet.get(place) == position:
-                    self.freshness.reached(topic, partition, position)
-                else:
-                    self._quiet[place] = position
+        missing = self.freshness.missing()
+        self._quiet = {place: position for place, position in self._quiet.items() if place in missing}
+        for topic, partition in missing:
+            place = (topic, partition)
+            position = None if source.waiting(topic, partition) else await source.position(topic, partition)
+            if position is None:
+                self._quiet.pop(place, None)
+            elif self._quiet.get(place) == position:
+                self.freshness.reached(topic, partition, position)
+            else:
+                self._quiet[place] = position
