@@ -5,6 +5,7 @@ from __future__ import annotations
 from core_world import A, B, at, course_of, event, flags_of, hours_of, learner_of, progress_of, study
 
 from schemas.progress import instant
+from schemas.reading import Event
 from services.scoring.core.attention import changes
 from services.scoring.core.evaluate import evaluate
 from services.scoring.core.facts import fact_of
@@ -16,15 +17,15 @@ READING = event("course.selected", "2023-06-01 09:00", course_id="c-reading")
 MATHS = event("course.selected", "2023-06-01 09:00", course_id="c-maths")
 
 
-def graded(assignment: str, score: str, time: str = "2023-06-20 10:00", course: str = "c-reading"):  # type: ignore[no-untyped-def]
+def graded(assignment: str, score: str, time: str = "2023-06-20 10:00", course: str = "c-reading") -> Event:
     return event("assignment.graded", time, course_id=course, assignment_id=assignment, score=score, grader_id="t1")
 
 
-def posts(kind: str, number: int):  # type: ignore[no-untyped-def]
+def posts(kind: str, number: int) -> list[Event]:
     return [event("post.published", "2023-06-10 10:00", course_id="c-reading", post_id=f"{kind}{n}", kind=kind) for n in range(number)]
 
 
-def exam(score: str, form: str = "online", attempt: str = "x1"):  # type: ignore[no-untyped-def]
+def exam(score: str, form: str = "online", attempt: str = "x1") -> Event:
     when = "2023-07-01 09:00"
     return event("exam.marked", "2023-07-02 09:00", course_id="c-reading", attempt_id=attempt, form=form, score=score, sat_at=when)
 
@@ -140,7 +141,7 @@ def test_10_plagiarism() -> None:
     passed = [DISC, READING, work, exam("0.55", "paper")]
     assert progress_of(B, passed, "2023-07-10 00:00").result == "passed"
 
-    def ruled(time: str, verdict: str):  # type: ignore[no-untyped-def]
+    def ruled(time: str, verdict: str) -> Event:
         return event("plagiarism.ruled", time, case_id="k9", submission_id="s1", verdict=verdict)
 
     confirmed = [*passed, ruled("2023-08-01 10:00", "confirmed")]
