@@ -106,6 +106,7 @@ async def recover(bootstrap: str, partition: int) -> State:
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=8 << 20,
+        fetch_max_wait_ms=50,
     )
     await consumer.start()
     try:
