@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from services.reporting.api.problems import Problem
 from services.reporting.api.scope import Scope
@@ -31,7 +32,12 @@ def session_scope(request: Request) -> Scope | None:
     return None if account is None else scope_of_account(account)
 
 
-def caller(request: Request) -> Scope:
+def caller(
+    request: Request,
+    _: Annotated[
+        HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False, description="a token of kind `reporting`"))
+    ] = None,
+) -> Scope:
     """The caller's scope. 401 without a login or token; 403 for a POST by cookie that does not come from our own pages."""
     header = request.headers.get("authorization", "")
     if header:

@@ -28,9 +28,7 @@ HtmlError = Callable[[Request, int, str], Response]
 class Problem(HTTPException):
     """Answered as `application/problem+json`; `errors` are `{pointer or parameter, code, detail}`."""
 
-    def __init__(
-        self, status: int, detail: str, errors: list[dict[str, Any]] | None = None, headers: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, status: int, detail: str, errors: list[dict[str, Any]] | None = None, headers: dict[str, str] | None = None) -> None:
         super().__init__(status, detail, headers)
         self.errors = errors
 

@@ -240,11 +240,7 @@ class Queries:
         flags = self.pool.rows(f"SELECT * FROM marts.needs_attention {mine} ORDER BY raised_at, kind, ref", params)
         units = [row[f"{level}_id"] for level in LEVELS]
         names = self.unit_names(units)
-        path = [
-            {"unit_id": unit, "name": names.get(unit, unit), "level": level}
-            for level, unit in zip(LEVELS, units, strict=True)
-            if unit
-        ]
+        path = [{"unit_id": unit, "name": names.get(unit, unit), "level": level} for level, unit in zip(LEVELS, units, strict=True) if unit]
         return {**row, "courses": [_marks(c) for c in courses], "flags": flags, "path": path, "as_of": as_of}
 
     def timeline(self, programme: str, scope: Scope, learner_id: str, limit: int = 500) -> list[Row]:
@@ -266,9 +262,7 @@ class Queries:
             "ORDER BY changed_at DESC LIMIT %(limit)s",
             params,
         )
-        rows: list[Row] = [
-            {**e, "what": "event", "type": _short(e["type"]), "data": json.loads(e["data"] or "{}")} for e in events
-        ]
+        rows: list[Row] = [{**e, "what": "event", "type": _short(e["type"]), "data": json.loads(e["data"] or "{}")} for e in events]
         rows += [{**change, "what": "flag"} for change in changes]
         return sorted(rows, key=lambda row: row["at"], reverse=True)[:limit]
 
@@ -375,10 +369,15 @@ class Queries:
             conditions.append(condition)
             params |= more
         if q and q.strip():
-            conditions.append("(positionCaseInsensitive(learner_id, %(q)s) > 0 OR learner_id IN (SELECT id FROM named))")
-            params["q"] = q.strip()
-            # The ids whose name matches go along as a table: there may be thousands.
-            tables = [{"name": "named", "structure": [("id", "String")], "data": [{"id": i} for i in self._search(q.strip())]}]
+            conditions.append(
+                "(positionCaseInsensitive(learner_id, (SELECT any(text) FROM typed)) > 0 OR learner_id IN (SELECT id FROM named))"
+            )
+            # What was typed may be a name: it travels as data, so that it is in no query's text and in no log of the server. And
+            # the ids whose name matches may be thousands.
+            tables = [
+                {"name": "typed", "structure": [("text", "String")], "data": [{"text": q.strip()}]},
+                {"name": "named", "structure": [("id", "String")], "data": [{"id": i} for i in self._search(q.strip())]},
+            ]
         return conditions, params, tables
 
     def _page(
@@ -399,9 +398,7 @@ class Queries:
             where += f" AND ({_after(keys, decode(cursor, sort, [str if key in _TEXTS else int for key, _ in keys]), params)})"
         columns = ", ".join(f"{key} AS key{n}" for n, (key, _) in enumerate(keys))
         order = ", ".join(f"key{n} {'DESC' if down else 'ASC'}" for n, (_, down) in enumerate(keys))
-        rows = self.pool.rows(
-            f"SELECT *, {columns} FROM {relation} WHERE {where} ORDER BY {order} LIMIT {limit + 1}", params, tables
-        )
+        rows = self.pool.rows(f"SELECT *, {columns} FROM {relation} WHERE {where} ORDER BY {order} LIMIT {limit + 1}", params, tables)
         more = len(rows) > limit
         rows = rows[:limit]
         values = [[row.pop(f"key{n}") for n in range(len(keys))] for row in rows]

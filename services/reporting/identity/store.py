@@ -176,9 +176,7 @@ class IdentityStore:
         hashed = self._hasher.hash(password)
         with self._db.begin() as db:
             db.execute(delete(ACCOUNTS).where(ACCOUNTS.c.username == username))
-            db.execute(
-                insert(ACCOUNTS).values(username=username, password=hashed, name=name, unit_id=unit_id, language=language)
-            )
+            db.execute(insert(ACCOUNTS).values(username=username, password=hashed, name=name, unit_id=unit_id, language=language))
         return Account(username, name, unit_id, language, _stamp(hashed))
 
     def accounts(self) -> list[Account]:

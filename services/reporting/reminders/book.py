@@ -95,9 +95,7 @@ class Book:
                 .on_conflict_do_nothing()
             )
             db.execute(
-                LEASES.update()
-                .where(LEASES.c.reminder_id == lease["reminder_id"], LEASES.c.attempt == lease["attempt"])
-                .values(ended=1)
+                LEASES.update().where(LEASES.c.reminder_id == lease["reminder_id"], LEASES.c.attempt == lease["attempt"]).values(ended=1)
             )
 
     def posted(self, fact_ids: Iterable[str]) -> None:

@@ -98,6 +98,8 @@ class ReminderDesk:
                     if len(leased) == limit:
                         return leased
                     learner, reminder = row["learner_id"], row["id"]
+                    if learner not in flags:  # the last one closed while we looked
+                        continue
                     history = [*told.get(learner, []), *ours.get(learner, [])]
                     moment = not_before(reminder, limits, history, now)
                     mine = leases.get(learner, [])
