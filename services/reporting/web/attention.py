@@ -12,6 +12,8 @@ from services.reporting.web.shapes import hundredths
 
 SEVERE_FIRST = ("escalation", "warning", "notice")
 PAGE = 60
+FIRST = {"escalation": 25, "warning": 15, "notice": 10}
+"""Rows of a group where all groups are shown; the rest a click away."""
 Row = Mapping[str, Any]
 
 
@@ -135,11 +137,25 @@ def page(seen: Seen) -> dict[str, Any]:
     mine_total = sum(tally(counts, mine).values()) if mine else 0
     owner = "mine" if mine and query.get("owner", "mine" if mine_total else "all") == "mine" else "all"
     level = mine if owner == "mine" else None
-    found = seen.deps.queries.attention(rules.id, seen.scope, unit_id, kind, None, level, query.get("cursor"), PAGE)
-    keep = {name: query[name] for name in ("unit", "kind", "owner") if query.get(name)}
+    chosen = query.get("severity") if query.get("severity") in SEVERE_FIRST else None
+    keep = {name: query[name] for name in ("unit", "kind", "owner", "severity") if query.get(name)}
     here = seen.path("attention")
-    rows = rows_of(seen, found.rows)
     severities = tally(counts, level, kind)
+    wanted = [chosen] if chosen else [severity for severity in SEVERE_FIRST if severities[severity]]
+    pages = {
+        severity: seen.deps.queries.attention(
+            rules.id,
+            seen.scope,
+            unit_id,
+            kind,
+            severity,
+            level,
+            query.get("cursor") if chosen else None,
+            PAGE if chosen else FIRST[severity],
+        )
+        for severity in wanted
+    }
+    rows = rows_of(seen, [row for found in pages.values() for row in found.rows])
     kinds = [
         {
             "text": t("kind.all"),
@@ -152,20 +168,30 @@ def page(seen: Seen) -> dict[str, Any]:
         n = sum(tally(counts, level, name).values())
         if n or name == kind:
             kinds.append({"text": t.of("kind", name), "n": n, "url": address(here, **{**keep, "kind": name}), "current": kind == name})
-    groups = [{"severity": s, "n": severities[s], "rows": [row for row in rows if row["severity"] == s]} for s in SEVERE_FIRST]
+    groups = []
+    for severity, found in pages.items():
+        own = [row for row in rows if row["severity"] == severity]
+        more = address(here, **{**keep, "severity": severity}) if found.total > len(own) and not chosen else ""
+        groups.append({"severity": severity, "n": found.total, "rows": own, "more": more})
+    as_of = min((found.as_of for found in pages.values()), default=seen.deps.queries.as_of("needs_attention"))
+    next_cursor = pages[chosen].next_cursor if chosen else None
     people = seen.deps.queries.severity_counts(rules.id, seen.scope, unit_id)
     return {
         "path": seen.crumbs(path, link_last=True),
-        "stamp": seen.stamp(found.as_of),
+        "stamp": seen.stamp(as_of),
         "counts": {"total": total, "mine": mine_total, "learners": people["learners"]},
         "has_mine": mine is not None,
         "owner": owner,
         "owner_links": {name: address(here, **{**keep, "owner": name}) for name in ("mine", "all")},
         "units": unit_options(seen, "attention", path, keep),
         "kinds": kinds,
+        "severity_links": [
+            {"text": t("attention.severity.all"), "url": address(here, **{**keep, "severity": ""}), "current": chosen is None}
+        ]
+        + [{"text": t(f"severity.{s}"), "url": address(here, **{**keep, "severity": s}), "current": chosen == s} for s in SEVERE_FIRST],
         "groups": [group for group in groups if group["rows"]],
         "pager": {
-            "next": address(here, **{**keep, "cursor": found.next_cursor}) if found.next_cursor else "",
+            "next": address(here, **{**keep, "cursor": next_cursor}) if next_cursor else "",
             "first": address(here, **keep) if query.get("cursor") else "",
         },
         "follow_url": f"/v1/programmes/{rules.id}/attention/follow-ups",

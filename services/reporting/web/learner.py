@@ -134,7 +134,7 @@ def page(seen: Seen, learner_id: str) -> dict[str, Any]:
     hours, whole = rules.study_hours(row["credited_seconds"]), rules.study_hours(needed)
     expected = int(whole * seen.elapsed)
     part, due = share(hours, whole), share(expected, whole)
-    told, cut = story(seen, queries.timeline(rules.id, seen.scope, learner_id))
+    told = story(seen, queries.timeline(rules.id, seen.scope, learner_id))
     days = queries.days(rules.id, seen.scope, learner_id)
     last = row["last_active_at"]
     ago = 0 if last is None else (seen.today - seen.local(last).date()).days
@@ -174,6 +174,5 @@ def page(seen: Seen, learner_id: str) -> dict[str, Any]:
         "heat": heat(days, date.fromisoformat(rules.starts), seen.today, t),
         "courses": courses,
         "story": told,
-        "story_cut": cut,
         "follow_url": f"/v1/programmes/{rules.id}/attention/follow-ups",
     }

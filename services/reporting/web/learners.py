@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from schemas.progress import KINDS
@@ -12,14 +13,25 @@ from services.reporting.web.overview import tone
 from services.reporting.web.shapes import hundredths, share, tidy
 
 PAGE = 50
-SORTS = ("credited_seconds", "-credited_seconds", "-last_active_at", "last_active_at", "-courses_passed", "learner_id")
+SORTS = ("-last_active_at", "last_active_at", "credited_seconds", "-credited_seconds", "-courses_passed", "learner_id")
 SORT_TEXTS = {
     "credited_seconds": "learners.hours",
     "last_active_at": "learners.last",
     "courses_passed": "learners.courses",
     "learner_id": "attention.who",
 }
-TONES = {"passed": "ok", "excellent": "ok", "failed": "escalation", "in_progress": "plain"}
+TONES = {"passed": "ok", "excellent": "ok", "failed": "escalation", "flagged": "plain", "on_track": "info"}
+
+
+def state_of(row: Mapping[str, Any]) -> str:
+    """Where the learner stands, as `Figures` has it; an excellent one is told apart."""
+    if row["result"] in ("passed", "excellent", "failed"):
+        return str(row["result"])
+    if row["registered_at"] is None:
+        return "unregistered"
+    if row["started_at"] is None:
+        return "unstarted"
+    return "flagged" if row["flags"] else "on_track"
 
 
 def page(seen: Seen) -> dict[str, Any]:
@@ -50,8 +62,8 @@ def page(seen: Seen) -> dict[str, Any]:
                 "name": names[learner_id],
                 "place": places[learner_id],
                 "url": seen.learner_url(learner_id),
-                "result": t.of("result", row["result"]),
-                "tone": TONES.get(row["result"], "plain"),
+                "state": t("result.excellent") if state_of(row) == "excellent" else t(f"funnel.{state_of(row)}"),
+                "tone": TONES.get(state_of(row), "plain"),
                 "share": part,
                 "expected": due if whole else None,
                 "bar_tone": tone(part, due),
@@ -66,11 +78,17 @@ def page(seen: Seen) -> dict[str, Any]:
             }
         )
 
+    standing = seen.figures.standing(rules.id, seen.scope, unit_id)
+
     def option(text: str, current: bool, **change: str) -> dict[str, Any]:
         return {"text": text, "current": current, "url": address(here, **{**keep, **change})}
 
-    states = [option(t("learners.state.all"), not state, state="")]
-    states += [option(t(f"funnel.{name}"), state == name, state=name) for name in STATES]
+    states = [{**option(t("learners.state.all"), not state, state=""), "n": sum(standing.values())}]
+    states += [
+        {**option(t(f"funnel.{name}"), state == name, state=name), "n": standing[name]}
+        for name in STATES
+        if standing[name] or name == state
+    ]
     arrow = {False: "↑", True: "↓"}
     return {
         "path": seen.crumbs(path, link_last=True),

@@ -83,7 +83,7 @@ def page(seen: Seen, unit_id: str) -> dict[str, Any]:
         "active_today": today,
         "active_7d": unit["active_7d"],
         "active_share": percent(unit["active_7d"], n),
-        "delta": today - days.rows[-8]["active_learners"] if len(days.rows) > 7 and days.rows[-8]["active_learners"] else None,
+        "yesterday": days.rows[-2]["active_learners"] if len(days.rows) > 1 else 0,
         "mean_hours": hundredths(own["mean"], 1),
         "needed_hours": hundredths(own["needed"], 0) if own["needed"] else "",
         "expected_hours": hundredths(own["expected"], 1),

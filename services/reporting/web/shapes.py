@@ -8,7 +8,7 @@ from typing import Any
 
 from services.reporting.web.texts import Translator
 
-LEFT, RIGHT, TOP, BOTTOM = 34.0, 752.0, 14.0, 180.0
+LEFT, RIGHT, TOP, BOTTOM = 36.0, 756.0, 20.0, 296.0
 SQUARE, STEP, HEAD = 12, 15, 16
 
 
@@ -81,7 +81,14 @@ def trend(rows: Sequence[Mapping[str, Any]], t: Translator) -> dict[str, Any]:
         if day.weekday() >= 5:
             weekends.append({"x": round(x - step / 2, 1), "w": round(step, 1)})
         if (len(rows) - 1 - n) % 7 == 0:
-            labels.append({"x": x, "text": f"{day:%m-%d}", "anchor": "end" if n == len(rows) - 1 else "middle"})
+            labels.append(
+                {
+                    "x": x,
+                    "text": f"{day:%m-%d}",
+                    "anchor": "end" if n == len(rows) - 1 else "middle",
+                    "odd": "odd" if (len(rows) - 1 - n) % 14 else "",
+                }
+            )
     return {
         "days": len(rows),
         "grid": [{"y": round(BOTTOM - k / 4 * (BOTTOM - TOP), 1), "text": count(top * k // 4)} for k in range(5)],
@@ -124,8 +131,9 @@ def heat(days: Sequence[Mapping[str, Any]], first: date, today: date, t: Transla
         x, y = n // 7 * STEP + 1, n % 7 * STEP + HEAD
         if day.day == 1 or n == 0:
             text = t("month", m=day.month) if t.language == "zh" else f"{day:%b}"
-            if not months or x - months[-1]["x"] >= 30:
-                months.append({"x": x, "text": text})
+            if len(months) == 1 and x - months[0]["x"] < 30:
+                months.clear()  # a month of which only some days are shown makes room for the next
+            months.append({"x": x, "text": text})
         row = known.get(day)
         seconds = int(row["credited_seconds"]) if row else 0
         act = bool(row and row["active"] and seconds == 0)

@@ -9,7 +9,7 @@ from typing import Any
 from services.reporting.web.context import Seen
 from services.reporting.web.shapes import percent, spell
 
-LONGEST = 120
+LONGEST = 200
 TONES = {
     "study.recorded": "study",
     "learner.registered": "good",
@@ -72,8 +72,8 @@ def _change(seen: Seen, row: Mapping[str, Any]) -> tuple[str, str]:
     return text, "escalation" if row["severity"] == "escalation" else "flag"
 
 
-def story(seen: Seen, rows: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
-    """The timeline, latest first, for a template; and whether it was cut."""
+def story(seen: Seen, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The timeline, latest first, for a template."""
     told: list[dict[str, Any]] = []
     studied: dict[tuple[str, str], dict[str, Any]] = {}
     busy = {seen.local(row["at"]).date() for row in rows if row["what"] == "flag" or row.get("type") != "platform.visited"}
@@ -104,4 +104,4 @@ def story(seen: Seen, rows: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str,
     for entry in studied.values():
         text = "story.study.recorded" if entry["n"] == 1 else "story.study.many"
         entry["text"] = seen.t(text, time=spell(entry["seconds"], seen.t), n=entry["n"], course=entry["course"])
-    return told[:LONGEST], len(told) > LONGEST
+    return told[:LONGEST]

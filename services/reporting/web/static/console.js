@@ -43,22 +43,22 @@
     }
   }
 
-  let fetching = false, again = false, lastFetch = 0, timer = 0;
+  let fetching = false, again = false, lastFetch = 0, took = 0, timer = 0;
   async function refresh() {
     if (fetching || document.hidden) { again = true; return; }
-    const wait = lastFetch + 1000 - Date.now();
+    const wait = lastFetch + Math.max(1000, 3 * took) - Date.now(); // at most a quarter of the time, where the service is slow
     if (wait > 0) { clearTimeout(timer); timer = setTimeout(refresh, wait); return; }
     fetching = true; again = false; lastFetch = Date.now();
     const address = location.href;
     try {
-      const answer = await fetch(address, { headers: { "X-Fragment": "page" }, credentials: "same-origin" });
+      const answer = await fetch(address, { cache: "no-store", headers: { "X-Fragment": "page" }, credentials: "same-origin" });
       if (answer.status === 401) { location.reload(); return; }
       if (answer.ok && address === location.href) {
         const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("page");
         if (fresh) { morph(page(), fresh); settle(); }
       }
     } catch { /* the stream says when the service is back */ }
-    fetching = false;
+    fetching = false; took = Date.now() - lastFetch;
     if (again) refresh();
   }
   function settle() {
