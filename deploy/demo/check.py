@@ -41,15 +41,16 @@ class Knowledge:
     population: Population
     plans: dict[str, Plan]
     now: int
+    until: int = 0  # where the history ends, milliseconds; 0: now
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
     facts: dict[str, int] = field(default_factory=dict)  # distinct sound learner events by programme
     direct: list[Sent] = field(default_factory=list)  # not for the door: written to the log by the platform itself
 
     def history(self) -> Iterator[Sent]:
         """What goes through the door; learns from it while it is taken."""
-        number = 0
+        number, until = 0, (self.until or self.now) // 1000
         for group in simulate.by_class(self.population):
-            past, _ = simulate.history(simulate.lives(group, self.plans, SEED, self.now // 1000), self.now // 1000)
+            past, _ = simulate.history(simulate.lives(group, self.plans, SEED, until), until)
             learned: dict[tuple[str, str], dict[tuple[str, str], Known]] = {}
             for one in past:
                 number += 1
@@ -81,7 +82,7 @@ def check(teachers: int, values: Settings, console: Console, keep: bool = False)
         knowledge = Knowledge(populate(teachers, SEED), read_plans(values.programmes), now)
         areas = asyncio.run(_load(house, knowledge, console))
         console.print(f"comparing, {time.monotonic() - began:.0f} s after the start …", highlight=False)
-        areas += _clickhouse(house, knowledge) + _api(house, knowledge)
+        areas += clickhouse_areas(house, knowledge) + _api(house, knowledge)
         _print(console, areas)
     if not keep:
         shutil.rmtree(folder, ignore_errors=True)
@@ -156,7 +157,8 @@ KEYS = {
 }
 
 
-def _clickhouse(house: House, knowledge: Knowledge) -> list[Area]:
+def clickhouse_areas(house: House, knowledge: Knowledge) -> list[Area]:
+    """Every row of the relations that the demo knows about, compared."""
     areas = []
     for relation, expected in _expected(knowledge).items():
         area = Area(f"ClickHouse marts.{relation}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from deploy.demo.house import House
-from deploy.demo.people import Population
+from deploy.demo.people import PASSWORD, Population
 from services.reporting.identity.store import IdentityStore, Person
 from services.shared.tokens import TokenStore
 
@@ -33,10 +33,12 @@ def reporting_token(house: House, unit_id: str = "*", roles: tuple[str, ...] = (
 
 
 def fill_identity(house: House, population: Population) -> None:
-    """Names, contacts and logins, into the identity store and nowhere else."""
+    """Names, contacts and logins, into the identity store and nowhere else; the login page offers the demo's logins."""
     store = IdentityStore(house.values.identity)
     for account in population.accounts:
         store.put_account(account.username, account.password, account.name, account.unit_id)
+    logins = {"password": PASSWORD, "accounts": [{"username": one.username, "name": one.name} for one in population.accounts]}
+    (house.values.data / "demo-logins.json").write_text(json.dumps(logins, ensure_ascii=False))
     people = [Person(one.learner_id, one.name, one.phone, one.email) for one in population.teachers]
     for at in range(0, len(people), 5000):
         store.put_people(people[at : at + 5000])

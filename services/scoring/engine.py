@@ -20,7 +20,7 @@ from schemas.programme import Programme
 from schemas.progress import Watermark
 from services.scoring.metrics import Metrics
 from services.scoring.partition import ACTIVITY, Partition
-from services.scoring.store import STATE_TOPIC, meta_row, recover
+from services.scoring.store import STATE_TOPIC, Meta, meta_row, recover
 from services.scoring.writer import Rows, Writer
 from services.shared.clock import Clock, rfc3339
 from services.shared.directory import Directory
@@ -44,6 +44,11 @@ class Owned:
     pending: tuple[int, int] | None = None
     said: tuple[int, int] = (-1, -1)
     idle_at: int = -1
+
+
+def _note(meta: Meta, offsets: dict[str, int]) -> None:
+    """How far the outputs reach. Not the state: it is ours alone, and a watermark that named it would never be reached by the loader."""
+    meta.outputs |= {topic: offset for topic, offset in offsets.items() if topic != STATE_TOPIC}
 
 
 class Engine:
@@ -141,7 +146,7 @@ class Engine:
                 await self._commit(owned, rows)
             else:
                 if rows.get("learning.rejected"):
-                    await owned.writer.write(rows, lambda _: {})
+                    _note(owned.part.meta, await owned.writer.write(rows, lambda _: {}))
                 await self._finish_rebuild(owned)
             batch.ack()
             self._metrics.batch(owned.part, len(batch.records), folded - started, time.perf_counter() - folded)
@@ -153,7 +158,7 @@ class Engine:
         _log.info("log read again, publishing", partition=part.number, learners=len(part.entries), epoch=part.meta.epoch)
         *chunks, last = part.rebuilt(self._clock.now(), CHUNK)
         for rows in chunks:
-            part.meta.outputs |= await owned.writer.write(rows, lambda _: {})
+            _note(part.meta, await owned.writer.write(rows, lambda _: {}))
         await self._commit(owned, last)
 
     async def _commit(self, owned: Owned, rows: Rows) -> None:
@@ -161,7 +166,7 @@ class Engine:
         meta = owned.part.meta
 
         def last(offsets: dict[str, int]) -> Rows:
-            meta.outputs |= {topic: offset for topic, offset in offsets.items() if topic != STATE_TOPIC}
+            _note(meta, offsets)
             word = Watermark(
                 partition=owned.part.number,
                 applied=meta.applied,
