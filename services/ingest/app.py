@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from schemas.organisation import DIRECTORY_TYPES
 from services.ingest.accept import MEDIA_TYPES, Door, Item, Rules, TooMany, Unreadable, accept, stamped
@@ -132,9 +133,7 @@ async def _take(request: Request, deps: Deps, metrics: Metrics) -> Response:
         raise Problem(413, str(error)) from None
 
     records, fates, new = _sorted_out(items, deps.memory, now_ms)
-    applied = await deps.publisher.publish(records, now_ms) if records else {}
-    for key in new:
-        deps.memory.add(key)
+    applied = await deps.publisher.publish(records, now_ms, lambda: deps.memory.update(new)) if records else {}
 
     counts = Counter(fates)
     for fate, count in counts.items():
@@ -222,9 +221,12 @@ def _refuse_length(request: Request, most: int) -> None:
 async def _body(request: Request, most: int) -> bytes:
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise Problem(413, f"a body of at most {most} bytes is expected; split the batch")
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > most:
+                raise Problem(413, f"a body of at most {most} bytes is expected; split the batch")
+            parts.append(part)
+    except ClientDisconnect:
+        raise Problem(400, "the client went away before the body's end") from None
     return b"".join(parts)

@@ -7,6 +7,7 @@ must never name an event that the brokers did not acknowledge.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 from schemas.reading import Event
 
@@ -35,3 +36,7 @@ class Memory:
         if len(self._young) >= self._half:
             self._old, self._young = self._young, set()
         self._young.add(key)
+
+    def update(self, keys: Iterable[bytes]) -> None:
+        for key in keys:
+            self.add(key)

@@ -50,13 +50,14 @@ class Limits:
 class _Pending:
     """One request's records on their way. Callbacks come from the producer's thread, or from `send` itself."""
 
-    __slots__ = ("_bridge", "_left", "_lock", "applied", "begun", "error", "future", "size")
+    __slots__ = ("_bridge", "_left", "_lock", "applied", "begun", "error", "future", "on_success", "size")
 
-    def __init__(self, bridge: _Bridge, records: int, size: int) -> None:
+    def __init__(self, bridge: _Bridge, records: int, size: int, on_success: Callable[[], None]) -> None:
         self._bridge = bridge
         self._left = records
         self._lock = threading.Lock()
         self.size = size
+        self.on_success = on_success
         self.begun = time.monotonic()
         self.applied: dict[tuple[str, int], int] = {}
         self.error: BaseException | None = None
@@ -152,14 +153,17 @@ class Publisher:
         if self._book and self.inflight_bytes + size > self._limits.inflight_bytes:
             raise unavailable("too much is on its way to the brokers")
 
-    async def publish(self, records: list[Record], timestamp_ms: int) -> dict[str, int]:
-        """Send, wait for all in-sync replicas: `topic:partition` -> next offset. Raises a 503 problem, within stall_seconds."""
+    async def publish(self, records: list[Record], timestamp_ms: int, acknowledged: Callable[[], None]) -> dict[str, int]:
+        """Send, wait for all in-sync replicas: `topic:partition` -> next offset. Raises a 503 problem, within stall_seconds.
+
+        `acknowledged` is called once all records are, also where that comes after the 503.
+        """
         producer = self._producer
         if producer is None:
             raise unavailable("the brokers are not known yet", 2)
         size = sum(len(record.value) + len(record.key) for record in records)
         self.gate(size)
-        pending = _Pending(self._bridge, len(records), size)
+        pending = _Pending(self._bridge, len(records), size, acknowledged)
         self._entry += 1
         self._book[self._entry] = pending
         self.inflight_bytes += size
@@ -188,6 +192,7 @@ class Publisher:
     def _finished(self, pending: _Pending) -> None:
         if pending.error is None:
             self._bad_since = None
+            pending.on_success()
         elif self._bad_since is None:
             self._bad_since = time.monotonic()
         if not pending.future.done():
