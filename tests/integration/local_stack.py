@@ -15,6 +15,10 @@ from pathlib import Path
 from services.shared.settings import ROOT, Settings
 
 
+class Failed(Exception):
+    """A command that exited with another status than 0; its text has what it printed."""
+
+
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on now."""
     sockets = [socket.socket() for _ in range(count)]
@@ -52,10 +56,10 @@ def environment(values: Settings, **more: str) -> dict[str, str]:
 
 
 def chalk(values: Settings, *arguments: str) -> str:
-    """Run a `chalk` command; returns what it printed. Raises CalledProcessError with its output where it fails."""
+    """Run a `chalk` command; returns what it printed. Raises Failed with its output where it fails."""
     done = subprocess.run(
         [sys.executable, "-m", "services.cli", *arguments], cwd=ROOT, env=environment(values), capture_output=True, text=True, timeout=120
     )
     if done.returncode:
-        raise subprocess.CalledProcessError(done.returncode, arguments, done.stdout, done.stderr + done.stdout)
+        raise Failed(f"chalk {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout
