@@ -1,7 +1,6 @@
 # `make` alone lists what there is. Everything runs from this folder; what is downloaded is kept in the user's cache.
 
 .DEFAULT_GOAL := help
-TEACHERS ?= 2000
 PYTHON ?= python3
 RUN := .venv/bin/python -m
 
@@ -17,10 +16,10 @@ setup-browser:
 	@$(PYTHON) deploy/setup.py --browser
 
 demo: setup  ## two training programmes alive in the browser; TEACHERS=50000 for more
-	@$(RUN) deploy.demo run --teachers $(TEACHERS)
+	@$(RUN) deploy.demo run $(if $(TEACHERS),--teachers $(TEACHERS))
 
 demo-check: setup  ## the demo without a person: load, compare, stop; fails unless all agrees
-	@$(RUN) deploy.demo check --teachers $(TEACHERS)
+	@$(RUN) deploy.demo check $(if $(TEACHERS),--teachers $(TEACHERS))
 
 test: setup-browser  ## every test, on the real servers and in Chromium
 	@$(RUN) pytest
