@@ -368,9 +368,9 @@ def _refusals(rules: RuleFile) -> list[tuple[Where, str]]:
     if rules.attention.not_registered and not rules.attention.registration:
         refuse("needs attention.registration", "attention", "not_registered")
     if rules.attention.assignment_overdue:
-        known = {course.id for course in rules.courses}
+        course_ids = {course.id for course in rules.courses}
         for course_id in rules.attention.assignment_overdue.due:
-            if course_id not in known:
+            if course_id not in course_ids:
                 refuse(f"unknown course {course_id}", "attention", "assignment_overdue", "due", course_id)
     return found
 

@@ -53,47 +53,48 @@ class Behind:
         credited = self._counted(seconds_before(programme, self._standing.learner, day))
         return _level(programme.midnights_ms[index], self._bounds(credited))
 
-    def look(self, now: int) -> tuple[int, str] | None:
-        """(raised_at, severity) of the flag at `now`, if it is open."""
+    def look(self, now: int) -> tuple[tuple[int, str] | None, int | None]:
+        """(raised_at, severity) of the flag at `now` if it is open; and when to look again: a midnight after `now`, none
+        later than the first at which the flag opens, ends or changes its severity."""
         programme = self._standing.programme
         midnights = programme.midnights_ms
-        index = bisect_right(midnights, now) - 1
-        if index < 0 or midnights[index] <= self._since:
-            return None
-        learner = self._standing.learner
-        seconds = seconds_before(programme, learner, programme.midnight_days[index])
-        bounds = self._bounds(self._counted(seconds))
-        severity = _level(midnights[index], bounds)
-        if severity is None:
-            return None
-        first = index
-        while first > 0:  # back over the unbroken run
-            courses = learner.credit_of(programme.midnight_days[first - 1])
+        following = bisect_right(midnights, now)
+        index = following - 1
+        severity: str | None = None
+        found: tuple[int, str] | None = None
+        if index >= 0 and midnights[index] > self._since:
+            seconds = seconds_before(programme, self._standing.learner, programme.midnight_days[index])
+            bounds = self._bounds(self._counted(seconds))
+            severity = _level(midnights[index], bounds)
+            if severity is not None:
+                found = (midnights[self._first_of_run(index, seconds, bounds)], severity)
+        return found, self._again(following, severity)
+
+    def _first_of_run(self, index: int, seconds: dict[str, int], bounds: tuple[int, int, int]) -> int:
+        """Back from the midnight `index`, before which `seconds` are credited, over the unbroken run of being behind."""
+        programme = self._standing.programme
+        midnights = programme.midnights_ms
+        while index > 0:
+            courses = self._standing.learner.credit_of(programme.midnight_days[index - 1])
             if courses:
                 for course_id, some in courses.items():
                     seconds[course_id] -= some
                 bounds = self._bounds(self._counted(seconds))
-            if midnights[first - 1] <= bounds[0]:
+            if midnights[index - 1] <= bounds[0]:
                 break
-            first -= 1
-        return midnights[first], severity
+            index -= 1
+        return index
 
-    def next_look(self, now: int) -> int | None:
-        """A midnight after `now`, none later than the first at which the flag opens, ends or changes its severity."""
+    def _again(self, following: int, severity: str | None) -> int | None:
+        """From the midnight `following` on credit stands still, or that midnight is the one to look at."""
         programme = self._standing.programme
         midnights = programme.midnights_ms
-        following = bisect_right(midnights, now)
         if following >= len(midnights):
             return None
-        day = programme.midnight_days[following]
-        if days_from(self._standing.learner, day):
+        if days_from(self._standing.learner, programme.midnight_days[following]):
             return midnights[following]
-        credited = self._counted(self._standing.learner.totals())
-        bounds = self._bounds(credited)
-        current = None
-        if following > 0 and midnights[following - 1] > self._since:
-            current = self.level_at(following - 1)
-        if _level(midnights[following], bounds) != current:
+        bounds = self._bounds(self._counted(self._standing.learner.totals()))
+        if _level(midnights[following], bounds) != severity:
             return midnights[following]
         later = [bound for bound in bounds if bound >= midnights[following]]
         if not later:

@@ -145,12 +145,10 @@ def _candidates(standing: Standing, now: int, moments: list[int]) -> Iterator[Ca
             base = latest(summary.registered, programme.starts_ms, standing.reinstated)
             yield _steps("not_started", "", base, rules.not_started)
         if rules.behind and summary.registered is not None and standing.courses:
-            behind = Behind(standing)
-            found = behind.look(now)
+            found, again = Behind(standing).look(now)
             if found is not None:
                 raised_at, severity = found
                 yield Candidate("behind", "", raised_at, raised_at, None, None, severity)
-            again = behind.next_look(now)
             if again is not None:
                 moments.append(again)
     mode = standing.mode

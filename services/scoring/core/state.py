@@ -15,7 +15,8 @@ ms, intervals whole seconds, scores 1/10000.
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from bisect import insort
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -115,13 +116,14 @@ class Learner:
     `cache` keeps what evaluation derived from cells; whoever changes a cell says so with `touched`.
     """
 
-    __slots__ = ("_cells", "_raw", "_totals", "cache", "learner_id")
+    __slots__ = ("_cells", "_months", "_raw", "_totals", "cache", "learner_id")
 
     def __init__(self, learner_id: str = "") -> None:
         self.learner_id = learner_id
         self._raw: dict[str, bytes] = {}
         self._cells: dict[str, msgspec.Struct] = {}
         self._totals: dict[str, int] | None = None
+        self._months: list[str] = []
         self.cache: dict[str, Any] = {}
 
     @classmethod
@@ -137,8 +139,10 @@ class Learner:
         self._raw[name] = data
         self._cells.pop(name, None)
         self.touched(name)
-        if name.startswith("credit"):
+        if name.startswith("credit:"):
             self._totals = None
+            if name not in self._months:
+                insort(self._months, name)
 
     def encode(self, name: str) -> bytes:
         """A cell's canonical bytes. Raises KeyError where there is no such cell."""
@@ -159,11 +163,11 @@ class Learner:
         """The cell, or None where no fact made it."""
         cell = self._cells.get(name)
         if cell is None:
-            raw = self._raw.get(name)
+            raw = self._raw.pop(name, None)
             if raw is None:
                 return None
             cell = self._cells[name] = _DECODERS[name.partition(":")[0]].decode(raw)
-        return cast(_Cell, cell)
+        return cell  # type: ignore[return-value]  # a name's prefix says its kind; a cast would cost on the hot path
 
     def get(self, name: str, kind: type[_Cell]) -> _Cell:
         """The cell, made empty where no fact made it yet."""
@@ -171,6 +175,8 @@ class Learner:
         if cell is None:
             cell = kind()
             self._cells[name] = cell
+            if kind is Credit:
+                insort(self._months, name)
         return cell
 
     # -- credited seconds ---------------------------------------------------------------------------------------------
@@ -188,7 +194,7 @@ class Learner:
 
     def months(self) -> list[str]:
         """The names of the credit cells, ascending."""
-        return sorted(name for name in self._raw.keys() | self._cells.keys() if name.startswith("credit:"))
+        return self._months
 
     def credit_of(self, day: str) -> dict[str, int]:
         """Credited seconds of a local day by course."""
