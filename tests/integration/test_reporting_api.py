@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,9 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from deploy.local.processes import free_ports
+from deploy.local.stack import start_stack
+from deploy.local.supervisor import Supervisor
 from schemas.programme import load_programmes
 from schemas.reading import read_record
 from schemas.topics import load_topics
@@ -32,6 +32,7 @@ from services.shared.clock import Clock, parse_clock
 from services.shared.kafka import ensure_topics
 from services.shared.migrate import migrate
 from services.shared.settings import ROOT, Settings
+from tests.conftest import environment, own_settings
 
 pytestmark = pytest.mark.servers
 P = "zhuozhou-2023"
@@ -40,40 +41,18 @@ CLOCK = "2023-07-10T10:00:00+08:00@0/2026-01-01T00:00:00Z"
 ORIGIN = {"origin": "http://testserver"}
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port: int = s.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
-def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    names = ("KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "CLICKHOUSE_PORT", "CLICKHOUSE_HTTP_PORT", "REPORTING_PORT")
-    ours = {f"CHALK_{name}": str(free_port()) for name in names}
-    ours |= {"CHALK_DATA": str(tmp_path_factory.mktemp("stack")), "CHALK_CLOCK": CLOCK, "CHALK_LOG_LEVEL": "warning"}
-    whole = {**{k: v for k, v in os.environ.items() if not k.startswith("CHALK_")}, **ours}
-    chalk = [sys.executable, "-m", "services.cli", "stack"]
-    subprocess.run([*chalk, "up"], env=whole, cwd=ROOT, check=True, timeout=90)
-    try:
-        yield whole
-    finally:
-        subprocess.run([*chalk, "down"], env=whole, cwd=ROOT, check=True, timeout=60)
-
-
-@pytest.fixture(scope="module")
-def config(env: dict[str, str]) -> Settings:
-    given = Settings(
-        data=Path(env["CHALK_DATA"]),
-        clock=CLOCK,
-        kafka_port=int(env["CHALK_KAFKA_PORT"]),
-        clickhouse_port=int(env["CHALK_CLICKHOUSE_PORT"]),
-    )
-    client = connect(given.clickhouse)
-    migrate(client)
-    seed(client)
-    ensure_topics(given.bootstrap, load_topics(), 1)
-    return given
+def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Servers of this module alone: its rows and watermarks are put in by hand."""
+    given = own_settings(tmp_path_factory.mktemp("reporting"), clock=CLOCK, log_level="warning")
+    with Supervisor(given.data) as supervisor:
+        start_stack(supervisor, given)
+        client = connect(given.clickhouse)
+        migrate(client)
+        seed(client)
+        client.disconnect()
+        ensure_topics(given.bootstrap, load_topics(), 1)
+        yield given
 
 
 @pytest.fixture(scope="module")
@@ -240,11 +219,11 @@ def seed(client: Any) -> None:
 
 
 def login(client: TestClient, deps: Deps, username: str) -> None:
-    """As the console's login form does it."""
+    """As the console's login form does it, without the password (its check is slow on purpose)."""
     from starlette.requests import Request
     from starlette.responses import Response
 
-    account = deps.identity.login(username, "correct horse")
+    account = deps.identity.account(username)
     assert account is not None
     response = Response()
     scope = {"type": "http", "scheme": "http", "server": ("testserver", 80), "path": "/login", "headers": [], "query_string": b""}
@@ -590,11 +569,11 @@ def test_freshness_and_operation(client: TestClient, deps: Deps) -> None:
     assert client.get("/docs/assets/swagger-ui-bundle.js").status_code == 200
 
 
-def test_live_stream_and_graceful_stop(env: dict[str, str], config: Settings, deps: Deps) -> None:
+def test_live_stream_and_graceful_stop(config: Settings, deps: Deps) -> None:
     """The real process: a page hears of news within moments, and a stop ends open streams."""
     token = bearer(deps, "co1", ())
-    base = f"http://127.0.0.1:{env['CHALK_REPORTING_PORT']}"
-    process = subprocess.Popen([sys.executable, "-m", "services.reporting"], env=env, cwd=ROOT)
+    base = f"http://127.0.0.1:{config.reporting_port}"
+    process = subprocess.Popen([sys.executable, "-m", "services.reporting"], env=environment(config), cwd=ROOT)
     try:
         for _ in range(100):
             try:
@@ -626,10 +605,9 @@ def test_live_stream_and_graceful_stop(env: dict[str, str], config: Settings, de
 
 
 def test_away_is_503(config: Settings, tmp_path: Path) -> None:
-    gone = config.model_copy(update={"data": tmp_path, "clickhouse_port": free_port(), "clickhouse_url": ""})
+    gone = config.model_copy(update={"data": tmp_path, "clickhouse_port": free_ports(1)[0]})
     publisher = Publisher(config.bootstrap)
     made = build_deps(gone, parse_clock(CLOCK), load_programmes(config.programmes), publisher)
-    made = replace(made)
     made.identity.put_account("all", "correct horse", "all", "*")
     with TestClient(build_app(made, lambda: True)) as client:
         login(client, made, "all")
