@@ -82,6 +82,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         generation = self.app.consumer_generation_id
         if records is None or self.should_stop:
             return
+        self.app.chalk_fetched |= {ensure_TP(tp): batch[-1].offset + 1 for tp, batch in records.items() if batch}
         if not self.flow_active:  # a rebalance is under way: what was fetched has to be read again
             await self.perform_seek()
             return
@@ -103,6 +104,8 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
     async def perform_seek(self) -> None:
         """To the committed offsets, or to where the application's own state says it is."""
         await super().perform_seek()
+        self.app.chalk_fetched.clear()  # whatever was fetched and not handled is fetched again
+        self.app.chalk_acked.clear()
         positions = self.app.chalk_positions
         if positions is None:
             return
@@ -196,6 +199,8 @@ class BatchApp:
             consumer_auto_offset_reset="earliest",
         )
         self.app.chalk_positions = positions
+        self.app.chalk_fetched = {}  # TP -> next offset after the last record fetched
+        self.app.chalk_acked = {}  # TP -> next offset after the last batch acknowledged
         self.app.transport = _Transport(self.app.conf.broker_consumer, self.app)
         if revoked is not None:
             hook = revoked
@@ -222,11 +227,16 @@ class BatchApp:
                         # Fetched before a rebalance. Acknowledged, it could be committed unhandled; kept, a stop would wait for it.
                         drop()
                         continue
-                    await handle(Batch(topic, message.partition, event.value, event.ack, drop))
+                    await handle(Batch(topic, message.partition, event.value, partial(self._ack, event), drop))
             except asyncio.CancelledError:
                 raise
             except BaseException as error:
                 die(f"{topic}: {error!r}")
+
+    def _ack(self, event: Any) -> None:
+        tp, end = event.message.tp, event.value[-1].offset + 1
+        self.app.chalk_acked[tp] = max(end, self.app.chalk_acked.get(tp, 0))
+        event.ack()
 
     async def end_offsets(self, topic: str, partitions: list[int]) -> dict[int, int]:
         """Next offset of each partition as the broker has it now."""
@@ -234,8 +244,10 @@ class BatchApp:
         return {tp.partition: offset for tp, offset in found.items()}
 
     def waiting(self, topic: str, partition: int) -> bool:
-        """Whether a batch of the partition was fetched and is not yet acknowledged."""
-        return any(m.tp.topic == topic and m.tp.partition == partition for m in self.app.consumer.unacked)
+        """Whether a batch of the partition was fetched and is not yet acknowledged, wherever it is on its way. (The consumer's own set
+        of unacknowledged messages does not know those that wait in a stream's buffer, which may take seconds.)"""
+        tp = TP(topic, partition)
+        return bool(self.app.chalk_acked.get(tp, 0) < self.app.chalk_fetched.get(tp, 0))
 
     async def start(self) -> None:
         await self.app.start()
