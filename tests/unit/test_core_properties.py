@@ -87,7 +87,24 @@ def events(draw: st.DrawFn) -> Event:
     return event(kind, time, id, source, **data)
 
 
-FACTS = st.lists(events(), max_size=40)
+REGISTERED = event("learner.registered", LOW + 72 * HOUR, class_id="k1")
+ON_DISC = event("learner.transferred", LOW + 72 * HOUR, class_id="k1", mode="disc")
+CHOICE = event("course.selected", LOW + 72 * HOUR, course_id="c1")
+MIDDAY = CHOSEN.starts_ms + 60 * HOUR
+PROCESS = event("process.marked", MIDDAY, course_id="c1", score="1", marker_id="m")
+PAPER = event("exam.marked", MIDDAY, course_id="c1", attempt_id="9", form="paper", score="0.6", sat_at=MIDDAY)
+STUDY = event("study.recorded", MIDDAY, course_id="c1", started_at=MIDDAY, ended_at=MIDDAY + 1_800_000, channel="online")
+ARTICLE = event("work.published", MIDDAY, work_id="9", kind="research_article", activity_id="act")
+ACCEPTED = event("work.reviewed", MIDDAY, work_id="9", verdict="accepted")
+STARTS = st.sampled_from(
+    [
+        [],
+        [REGISTERED, CHOICE],
+        [REGISTERED, CHOICE, ON_DISC, PROCESS, PAPER],
+        [REGISTERED, CHOICE, STUDY, ARTICLE, ACCEPTED],
+    ]
+)
+FACTS = st.tuples(STARTS, st.lists(events(), max_size=40)).map(lambda parts: parts[0] + parts[1])
 QUICK = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 

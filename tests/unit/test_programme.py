@@ -9,7 +9,8 @@ import pytest
 from core_world import SMALL, SMALL_ALL, A, B, at
 from typer.testing import CliRunner
 
-from schemas.programme import Days, RuleError, digest, load_programmes, load_text
+from schemas.days import Days
+from schemas.programme import RuleError, digest, load_programmes, load_text
 from services.scoring.rules_commands import app
 
 
