@@ -29,7 +29,35 @@ def needed_seconds(rules: Programme, courses: Mapping[str, int]) -> int:
     return sum(rules.courses[course].seconds * n for course, n in courses.items() if course in rules.courses)
 
 
+class OneLook(Queries):
+    """The same queries for the length of one page: how fresh the data is and where units lie is asked once.
+
+    The moment is read before the first figure, so it is true of all that follow.
+    """
+
+    def __init__(self, base: Queries) -> None:
+        self.__dict__.update(base.__dict__)
+        self._fresh: dict[str, Row] | None = None
+        self._paths: dict[str, list[Row]] = {}
+
+    def freshness(self) -> dict[str, Row]:
+        if self._fresh is None:
+            self._fresh = super().freshness()
+        return self._fresh
+
+    def unit_path(self, unit_id: str) -> list[Row]:
+        if unit_id not in self._paths:
+            path = super().unit_path(unit_id)
+            self._paths[unit_id] = path
+            # what lies above is known with it
+            for n, unit in enumerate(path[:-1], start=1):
+                self._paths.setdefault(unit["unit_id"], path[:n])
+        return list(self._paths[unit_id])
+
+
 class Figures:
+    """Built on the `Queries` of one page or of the process."""
+
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
 

@@ -113,7 +113,7 @@ def unit_options(seen: Seen, page: str, path: Sequence[Row], keep: Mapping[str, 
     """The unit shown, what lies above it as far as the caller sees, and its children."""
     ids = [unit["unit_id"] for unit in path]
     first = ids.index(seen.scope.unit_id) if seen.scope.unit_id in ids else 0
-    children = seen.deps.queries.children(seen.rules.id, seen.scope, ids[-1]).rows
+    children = seen.queries.children(seen.rules.id, seen.scope, ids[-1]).rows
     units = [(unit, n - first) for n, unit in enumerate(path) if n >= first] + [(child, len(path) - first) for child in children]
     return [
         {
@@ -129,8 +129,8 @@ def page(seen: Seen) -> dict[str, Any]:
     """The work list's view."""
     t, query, rules = seen.t, seen.query, seen.rules
     unit_id = seen.start_unit()
-    path = seen.deps.queries.visible_path(seen.scope, unit_id)
-    mine = mine_of(seen, seen.deps.queries.unit_path(seen.scope.unit_id) if not seen.scope.everything else [])
+    path = seen.queries.visible_path(seen.scope, unit_id)
+    mine = mine_of(seen, seen.queries.unit_path(seen.scope.unit_id) if not seen.scope.everything else [])
     kind = query.get("kind") if query.get("kind") in KINDS else None
     counts = seen.figures.open_counts(rules.id, seen.scope, unit_id)
     total = sum(tally(counts).values())
@@ -143,7 +143,7 @@ def page(seen: Seen) -> dict[str, Any]:
     severities = tally(counts, level, kind)
     wanted = [chosen] if chosen else [severity for severity in SEVERE_FIRST if severities[severity]]
     pages = {
-        severity: seen.deps.queries.attention(
+        severity: seen.queries.attention(
             rules.id,
             seen.scope,
             unit_id,
@@ -173,9 +173,9 @@ def page(seen: Seen) -> dict[str, Any]:
         own = [row for row in rows if row["severity"] == severity]
         more = address(here, **{**keep, "severity": severity}) if found.total > len(own) and not chosen else ""
         groups.append({"severity": severity, "n": found.total, "rows": own, "more": more})
-    as_of = min((found.as_of for found in pages.values()), default=seen.deps.queries.as_of("needs_attention"))
+    as_of = min((found.as_of for found in pages.values()), default=seen.queries.as_of("needs_attention"))
     next_cursor = pages[chosen].next_cursor if chosen else None
-    people = seen.deps.queries.severity_counts(rules.id, seen.scope, unit_id)
+    people = seen.queries.severity_counts(rules.id, seen.scope, unit_id)
     return {
         "path": seen.crumbs(path, link_last=True),
         "stamp": seen.stamp(as_of),

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from schemas.programme import Programme
 from services.reporting.api.figures import Figures
+from services.reporting.api.queries import Queries
 from services.reporting.api.scope import NotVisible, Scope
 from services.reporting.deps import Deps
 from services.reporting.web.texts import Translator
@@ -30,6 +31,7 @@ class Seen:
     """One look of one caller at one programme; `home` is the unit they begin at."""
 
     deps: Deps
+    queries: Queries
     figures: Figures
     t: Translator
     scope: Scope
@@ -106,7 +108,7 @@ class Seen:
     def places(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
         """`learner_id -> school · class`."""
         rows = list(rows)
-        units = self.deps.queries.unit_names({row[level] for row in rows for level in ("school_id", "class_id")})
+        units = self.queries.unit_names({row[level] for row in rows for level in ("school_id", "class_id")})
         return {
             row["learner_id"]: " · ".join(name for level in ("school_id", "class_id") if (name := units.get(row[level], "")))
             or self.t("learner.noclass")

@@ -124,7 +124,7 @@ def overall(seen: Seen, row: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def page(seen: Seen, learner_id: str) -> dict[str, Any]:
-    t, rules, queries = seen.t, seen.rules, seen.deps.queries
+    t, rules, queries = seen.t, seen.rules, seen.queries
     row = queries.learner(rules.id, seen.scope, learner_id)
     person = seen.deps.identity.people([learner_id]).get(learner_id)
     mode = rules.modes.get(row["mode"])

@@ -37,7 +37,7 @@ def state_of(row: Mapping[str, Any]) -> str:
 def page(seen: Seen) -> dict[str, Any]:
     t, query, rules = seen.t, seen.query, seen.rules
     unit_id = seen.start_unit()
-    path = seen.deps.queries.visible_path(seen.scope, unit_id)
+    path = seen.queries.visible_path(seen.scope, unit_id)
     state = query.get("state", "") if query.get("state") in STATES else ""
     flag = query.get("flag") if query.get("flag") in KINDS else None
     sort = query.get("sort", "") if query.get("sort") in SORTS else SORTS[0]

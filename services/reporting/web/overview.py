@@ -46,7 +46,7 @@ def funnel(seen: Seen, unit_id: str, standing: dict[str, int]) -> list[dict[str,
 
 
 def page(seen: Seen, unit_id: str) -> dict[str, Any]:
-    t, rules, queries = seen.t, seen.rules, seen.deps.queries
+    t, rules, queries = seen.t, seen.rules, seen.queries
     unit = queries.unit(rules.id, seen.scope, unit_id)
     days = queries.trend(rules.id, seen.scope, unit_id, DAYS)
     flags = queries.severity_counts(rules.id, seen.scope, unit_id)

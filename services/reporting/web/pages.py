@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope as AsgiScope
 
-from services.reporting.api.figures import Figures
+from services.reporting.api.figures import Figures, OneLook
 from services.reporting.api.scope import NotVisible, Scope
 from services.reporting.deps import Deps
 from services.reporting.identity.sessions import same_origin
@@ -138,17 +138,18 @@ class Console:
     def seen(self, request: Request, t: Translator, scope: Scope, programme: str) -> Seen:
         rules = self.deps.queries.programme(programme)
         query = dict(request.query_params)
-        return Seen(self.deps, self.figures, t, scope, rules, self.home(programme, scope), self.deps.clock.now(), query)
+        queries = OneLook(self.deps.queries)
+        return Seen(self.deps, queries, Figures(queries), t, scope, rules, self.home(programme, scope), self.deps.clock.now(), query)
 
     def frame(self, seen: Seen, account: Account, here: str) -> dict[str, Any]:
         """What stands around every page of a programme."""
         t, deps = seen.t, self.deps
-        mine = set(deps.programmes) if seen.scope.everything else self.figures.inhabited(seen.scope.unit_id)
+        mine = set(deps.programmes) if seen.scope.everything else seen.figures.inhabited(seen.scope.unit_id)
         offered = [p for key, p in deps.programmes.items() if key in mine or key == seen.rules.id]
         offered.sort(key=lambda p: (-p.starts_ms, p.id))
-        own = deps.queries.unit_path(seen.scope.unit_id) if not seen.scope.everything else []
+        own = seen.queries.unit_path(seen.scope.unit_id) if not seen.scope.everything else []
         turn = attention.mine_of(seen, own)
-        counts = self.figures.open_counts(seen.rules.id, seen.scope)
+        counts = seen.figures.open_counts(seen.rules.id, seen.scope)
         unit = seen.query.get("unit", "")
         return {
             "here": here,

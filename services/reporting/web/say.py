@@ -76,10 +76,11 @@ def standing(row: Mapping[str, Any], mode: Mode | None) -> Standing:
     said = said.get("items", said)
     counts: dict[str, int] = {}
     if mode and mode.assignments and mode.assignments.points_each:
-        found = _number(said.get("assignments"), "counted", "count", "graded")
-        counts["assignments"] = min(
-            mode.assignments.count, -(-points["assignments"] // mode.assignments.points_each) if found is None else found
-        )
+        graded = _number(said.get("assignments"), "graded")
+        if graded is None:
+            graded = -(-points["assignments"] // mode.assignments.points_each)
+        submitted = max(graded, _number(said.get("assignments"), "submitted") or 0)
+        counts["assignments"], counts["submitted"] = min(graded, mode.assignments.count), min(submitted, mode.assignments.count)
     if mode and mode.works and mode.works.points_each:
         counts["works"] = points["works"] // mode.works.points_each
     if mode and mode.interaction and mode.interaction.points_each:
@@ -126,7 +127,7 @@ def _ways(c: Standing, mode: Mode, items: frozenset[str], rules: Programme) -> l
         ways.append(_Way("way.replies", mode.interaction.points_each, mode.interaction.replies - c.counts.get("replies", 0)))
         ways.append(_Way("way.questions", mode.interaction.points_each, mode.interaction.questions - c.counts.get("questions", 0)))
     if mode.assignments and "assignments" in items:
-        ways.append(_Way("way.assignments", mode.assignments.points_each, mode.assignments.count - c.counts.get("assignments", 0)))
+        ways.append(_Way("way.assignments", mode.assignments.points_each, mode.assignments.count - c.counts.get("submitted", 0)))
     if mode.works and "works" in items:
         ways.append(_Way("way.works", mode.works.points_each, mode.works.count - c.counts.get("works", 0)))
     if mode.study and "study" in items and c.seconds < mode.study.seconds:
@@ -177,6 +178,8 @@ def by_points(c: Standing, mode: Mode, rules: Programme, t: Translator) -> tuple
             said.append(t.html("say.exam.before"))
     elif exam.gate_items:
         said.append(t.html("say.gate.met", gate=tidy(exam.gate_at_least), have=tidy(c.gate)))
+    if waiting := c.counts.get("submitted", 0) - c.counts.get("assignments", 0):
+        said.append(t.html("say.grading", n=waiting))
     need = mode.pass_at - before - gained
     if need <= exam.points:
         said.append(t.html("say.exam.need", points=tidy(max(need, 1)), most=tidy(exam.points)))

@@ -1,6 +1,6 @@
 """Every text of the console in both languages, side by side, so that a missing one is seen where it is written.
 
-`TEXTS[key] = (zh, en)`; both take the same placeholders (a unit test checks it). Templates call `t("key", name=value)`;
+`TEXTS[key] = (zh, en)`; both take the same placeholders (a unit test checks it). Templates call `t(key, name=value)`;
 `t.html` fills the placeholders with numbers set in bold, everything escaped.
 """
 
@@ -315,6 +315,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "门槛未达前的考试成绩已保留，门槛一达即计入。",
         "An exam sat too early is kept and counts as soon as the gate is met.",
     ),
+    "say.grading": ("另有 {n} 份作业待批改。", "{n} assignments await their grade."),
     "say.short": ("距合格线 {pass_at} 还差 {short} 分。", "{short} points short of the {pass_at} needed."),
     "say.enough": ("{ways}，即可合格。", "{ways} would be enough."),
     "say.join.or": ("，或", ", or "),
