@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,10 +28,10 @@ class Rooms(TyperGroup):
     """The groups above beside this module's own commands."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [name for name in GROUPS if _exists(GROUPS[name][0])] + super().list_commands(ctx)
+        return [*GROUPS, *super().list_commands(ctx)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in GROUPS or not _exists(GROUPS[cmd_name][0]):
+        if cmd_name not in GROUPS:
             return super().get_command(ctx, cmd_name)
         if _only_helping(ctx):
             return TyperGroup(name=cmd_name, help=GROUPS[cmd_name][1])
@@ -40,13 +39,6 @@ class Rooms(TyperGroup):
         command = typer.main.get_command(app)
         command.name = cmd_name
         return command
-
-
-def _exists(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 def _only_helping(ctx: Any) -> bool:
@@ -65,15 +57,21 @@ def chalk() -> None:
 @app.command("settings")
 def settings_table() -> None:
     """Every setting with its default, as the README's table (Markdown)."""
+    typer.echo(table())
+
+
+def table() -> str:
+    """The README's table of settings, Markdown."""
     from services.shared.settings import Settings
 
-    typer.echo("| variable | default | what it is |\n|---|---|---|")
+    lines = ["| variable | default | what it is |", "|---|---|---|"]
     for name, info in Settings.model_fields.items():
         default = info.default
         if isinstance(default, Path) and default.is_absolute():
             default = default.relative_to(ROOT)
         shown = f"`{default}`" if default != "" else ""
-        typer.echo(f"| `CHALK_{name.upper()}` | {shown} | {info.description} |")
+        lines.append(f"| `CHALK_{name.upper()}` | {shown} | {info.description} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
