@@ -51,7 +51,8 @@ def names(text: str) -> set[str]:
 
 def test_every_text_is_there_in_both_languages_with_the_same_places() -> None:
     for key, pair in TEXTS.items():
-        assert len(pair) == 2 and all(text.strip() for text in pair), key
+        assert len(pair) == 2, key
+        assert all(text.strip() for text in pair), key
         if not key.startswith("month"):
             assert names(pair[0]) == names(pair[1]), key
 
@@ -110,13 +111,15 @@ def test_half_a_point_short_of_the_gate_says_what_is_enough() -> None:
 
 def test_two_things_together_where_none_alone_is_enough() -> None:
     row = course(interaction_points="2.00", total_points="2.00", gate_points="2.00") | {"credited_seconds": 15_840}
-    assert "，并" in said(row) and "再学 11.6 学时" in said(row)
+    assert "，并" in said(row)
+    assert "再学 11.6 学时" in said(row)
 
 
 def test_the_gate_is_met_and_the_exam_is_missing() -> None:
     row = course(study_points="15.00", assignment_points="14.00", interaction_points="5.00", total_points="34.00", gate_points="34.00")
     text = said(row | {"gate_met": True})
-    assert "考试门槛已达（34 / 32）" in text and "考试得 26 分以上" in text
+    assert "考试门槛已达（34 / 32）" in text
+    assert "考试得 26 分以上" in text
 
 
 def test_a_passed_course_says_so_in_either_language() -> None:
@@ -127,7 +130,8 @@ def test_a_passed_course_says_so_in_either_language() -> None:
 
 def test_disc_mode_after_an_exam_that_was_not_enough() -> None:
     row = course(process_points="16.00", exam_points="43.99", total_points="59.99") | {"gate_met": True}
-    assert "距合格线 60 还差 0.01 分" in said(row, mode="disc") and "考试得 44 分以上" in said(row, mode="disc")
+    assert "距合格线 60 还差 0.01 分" in said(row, mode="disc")
+    assert "考试得 44 分以上" in said(row, mode="disc")
 
 
 def test_assignments_that_wait_for_their_grade_are_not_asked_for_again() -> None:
@@ -136,14 +140,16 @@ def test_assignments_that_wait_for_their_grade_are_not_asked_for_again() -> None
         "credited_seconds": 57_600,
         "explanation": {"items": {"assignments": {"graded": 0, "submitted": 2}, "interaction": {"questions": 0, "replies": 0}}},
     }
-    assert "补交" not in said(row) and "2 份作业待批改" in said(row)
+    assert "补交" not in said(row)
+    assert "2 份作业待批改" in said(row)
 
 
 def test_a_course_without_points_speaks_of_hours() -> None:
     some = next(iter(A.courses.values()))
     row = course() | {"course_id": some.id, "credited_seconds": some.seconds - 2_700}
     sentences, tone = by_hours(standing(row, None), some, A, ZH)
-    assert "还差 <b>1</b> 学时" in sentences[0] and tone == ""
+    assert "还差 <b>1</b> 学时" in sentences[0]
+    assert tone == ""
     assert by_hours(standing(row | {"credited_seconds": some.seconds}, None), some, A, ZH)[1] == "good"
 
 
@@ -151,9 +157,17 @@ def test_a_course_without_points_speaks_of_hours() -> None:
 
 
 def test_numbers_are_cut_never_rounded_up() -> None:
-    assert hundredths(3169, 1) == "31.6" and hundredths(99) == "0.99" and hundredths(123_456) == "1,234.56" and hundredths(-50) == "-0.50"
-    assert tidy(2700) == "27" and tidy(750) == "7.5" and count(2553) == "2,553"
-    assert percent(612, 2553) == "23.9%" and percent(1, 0) == "0%" and share(3, 2) == 100.0 and share(1, 0) == 0.0
+    assert hundredths(3169, 1) == "31.6"
+    assert hundredths(99) == "0.99"
+    assert hundredths(123_456) == "1,234.56"
+    assert hundredths(-50) == "-0.50"
+    assert tidy(2700) == "27"
+    assert tidy(750) == "7.5"
+    assert count(2553) == "2,553"
+    assert percent(612, 2553) == "23.9%"
+    assert percent(1, 0) == "0%"
+    assert share(3, 2) == 100.0
+    assert share(1, 0) == 0.0
     assert [heat_level(s) for s in (0, 1, 1200, 2700, 5400)] == [0, 1, 2, 3, 4]
 
 
@@ -163,7 +177,8 @@ def test_a_trend_lies_inside_its_frame(high: int) -> None:
         {"day": date(2023, 10, 25) + timedelta(days=n), "active_learners": high * n // 29, "credited_seconds": 3600 * n} for n in range(30)
     ]
     drawn = trend(rows, EN)
-    assert len(drawn["hits"]) == 30 and all(0 <= hit["y"] <= 296 for hit in drawn["hits"])
+    assert len(drawn["hits"]) == 30
+    assert all(0 <= hit["y"] <= 296 for hit in drawn["hits"])
     assert drawn["labels"][-1]["text"] == "11-23"
 
 
@@ -174,8 +189,10 @@ def test_a_calendar_has_a_square_for_each_day_up_to_today() -> None:
     ]
     drawn = heat(days, date(2023, 6, 1), date(2023, 11, 23), ZH)
     assert len(drawn["cells"]) == (date(2023, 11, 23) - date(2023, 5, 29)).days + 1
-    assert sum(cell["level"] > 0 for cell in drawn["cells"]) == 1 and sum(cell["act"] for cell in drawn["cells"]) == 1
-    assert drawn["cells"][-1]["today"] and "52 分钟" in drawn["summary"]
+    assert sum(cell["level"] > 0 for cell in drawn["cells"]) == 1
+    assert sum(cell["act"] for cell in drawn["cells"]) == 1
+    assert drawn["cells"][-1]["today"]
+    assert "52 分钟" in drawn["summary"]
     assert heat([], date(2023, 6, 1), date(2023, 6, 2), ZH)["summary"] == ZH("heat.empty")
 
 
@@ -185,9 +202,11 @@ def test_sparks_and_sums() -> None:
         {"severity": "warning", "kind": "inactive", "owner_level": "school", "n": 3},
         {"severity": "notice", "kind": "behind", "owner_level": "city", "n": 2},
     ]
-    assert tally(rows) == {"escalation": 0, "warning": 3, "notice": 2} and tally(rows, "city")["warning"] == 0
+    assert tally(rows) == {"escalation": 0, "warning": 3, "notice": 2}
+    assert tally(rows, "city")["warning"] == 0
     assert needed_seconds(B, {"c-reading": 2, "gone": 5}) == 2 * 57_600
-    assert address("/p/x", unit="a b", flag="") == "/p/x?unit=a+b" and latest(PROGRAMMES, []) in PROGRAMMES
+    assert address("/p/x", unit="a b", flag="") == "/p/x?unit=a+b"
+    assert latest(PROGRAMMES, []) in PROGRAMMES
 
 
 # pages, with rows made up
@@ -198,7 +217,8 @@ UNITS = [
     {"unit_id": "s1", "name": "东城坊中心小学", "level": "school", "parent_id": "zhuozhou"},
 ]
 FLAG = {
-    "learner_id": PERSON, "class_id": "s1-1", "school_id": "s1", "kind": "inactive", "ref": "", "severity": "escalation", "raised_at": NOW - timedelta(days=13),
+    "learner_id": PERSON, "class_id": "s1-1", "school_id": "s1", "kind": "inactive", "ref": "", "severity": "escalation",
+    "raised_at": NOW - timedelta(days=13),
     "owner_level": "county", "follow_ups": 1, "last_follow_up_at": NOW - timedelta(days=11), "last_outcome": "no_answer",
 }  # fmt: skip
 
@@ -208,9 +228,11 @@ class Rows:
 
     def __init__(self) -> None:
         self.row: dict[str, Any] = {
-            "learner_id": PERSON, "class_id": "s1-1", "school_id": "s1", "mode": "online", "registered_at": NOW - timedelta(days=170), "started_at": NOW,
-            "last_active_at": NOW - timedelta(days=16), "withdrawn": False, "courses_selected": 1, "courses_passed": 0, "credited_seconds": 57_600,
-            "credits": Decimal("0.00"), "result": "in_progress", "as_of": NOW, "path": UNITS, "flags": [FLAG],
+            "learner_id": PERSON, "class_id": "s1-1", "school_id": "s1", "mode": "online",
+            "registered_at": NOW - timedelta(days=170), "started_at": NOW,
+            "last_active_at": NOW - timedelta(days=16), "withdrawn": False, "courses_selected": 1,
+            "courses_passed": 0, "credited_seconds": 57_600, "credits": Decimal("0.00"),
+            "result": "in_progress", "as_of": NOW, "path": UNITS, "flags": [FLAG],
             "courses": [course(study_points="15.00", total_points="15.00", gate_points="15.00") | {"credited_seconds": 57_600}],
         }  # fmt: skip
         self.events: list[dict[str, Any]] = []
@@ -353,19 +375,20 @@ def inside(client: TestClient) -> TestClient:
 def test_without_a_login_every_page_leads_to_the_form(client: TestClient) -> None:
     for path in ("/p/zhuozhou-2023", "/p/zhuozhou-2023/units/zhuozhou", "/p/zhuozhou-2023/attention", "/p/zhuozhou-2023/learners/t-1"):
         answer = client.get(path)
-        assert answer.status_code == 303 and answer.headers["location"].startswith("/login")
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith("/login")
     assert client.get("/p/zhuozhou-2023/attention", headers={"x-fragment": "page"}).status_code == 401
 
 
 def test_login_and_logout(client: TestClient) -> None:
     form = client.get("/login")
-    assert (
-        "default-src 'none'" in form.headers["content-security-policy"] and "unsafe-inline" not in form.headers["content-security-policy"]
-    )
+    assert "default-src 'none'" in form.headers["content-security-policy"]
+    assert "unsafe-inline" not in form.headers["content-security-policy"]
     assert client.post("/login", data={"username": "zz", "password": "wrong"}).status_code == 401
     assert client.post("/login", data={"username": "zz", "password": "secret-pass"}, headers={"origin": "http://evil"}).status_code == 403
     answer = client.post("/login", data={"username": "zz", "password": "secret-pass", "next": "//evil.example/"})
-    assert answer.status_code == 303 and answer.headers["location"] == "/"
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/"
     assert client.get("/").headers["location"] == "/p/zhuozhou-2023"
     assert client.get("/p/zhuozhou-2023").headers["location"] == "/p/zhuozhou-2023/units/zhuozhou"
     client.post("/logout")
@@ -377,7 +400,9 @@ def test_demo_accounts_are_shown_only_where_the_demo_says_so(client: TestClient,
     told = {"password": "demo-pass", "accounts": [{"username": "zz", "name": "涿州"}, {"username": "gone", "name": "不在"}]}
     (deps.settings.data / pages.DEMO_LOGINS).write_text(json.dumps(told))
     text = client.get("/login").text
-    assert "demo-pass" in text and 'data-fill="zz"' in text and "gone" not in text
+    assert "demo-pass" in text
+    assert 'data-fill="zz"' in text
+    assert "gone" not in text
 
 
 @pytest.mark.parametrize(
@@ -386,10 +411,13 @@ def test_demo_accounts_are_shown_only_where_the_demo_says_so(client: TestClient,
 )
 def test_pages_in_both_languages_with_the_moment_they_speak_of(inside: TestClient, path: str) -> None:
     chinese = inside.get(f"/p/zhuozhou-2023/{path}")
-    assert chinese.status_code == 200 and "数据截至 2023-11-23 20:00:00" in chinese.text and 'lang="zh-CN"' in chinese.text
+    assert chinese.status_code == 200
+    assert "数据截至 2023-11-23 20:00:00" in chinese.text
+    assert 'lang="zh-CN"' in chinese.text
     assert inside.get(f"/p/zhuozhou-2023/{path}{'&' if '?' in path else '?'}lang=en").headers["location"] == f"/p/zhuozhou-2023/{path}"
     english = inside.get(f"/p/zhuozhou-2023/{path}")
-    assert "Data as of 2023-11-23 20:00:00" in english.text and 'lang="en"' in english.text
+    assert "Data as of 2023-11-23 20:00:00" in english.text
+    assert 'lang="en"' in english.text
     page = english.text[english.text.index("<main") : english.text.index("</main>")]
     for text in ("涿州市", "东城坊中心小学", "刘敏", "　"):
         page = page.replace(text, "")
@@ -398,9 +426,14 @@ def test_pages_in_both_languages_with_the_moment_they_speak_of(inside: TestClien
 
 def test_names_are_escaped_and_only_the_page_is_in_a_fragment(inside: TestClient) -> None:
     whole = inside.get("/p/zhuozhou-2023/learners/t-1").text
-    assert "刘敏&lt;script&gt;" in whole and "<script>alert" not in whole and "13800000000" in whole
+    assert "刘敏&lt;script&gt;" in whole
+    assert "<script>alert" not in whole
+    assert "13800000000" in whole
     part = inside.get("/p/zhuozhou-2023/attention", headers={"x-fragment": "page"}).text
-    assert part.lstrip().startswith("<main") and "<header" not in part and "刘敏&lt;script&gt;" in part and 'data-count="1"' in part
+    assert part.lstrip().startswith("<main")
+    assert "<header" not in part
+    assert "刘敏&lt;script&gt;" in part
+    assert 'data-count="1"' in part
 
 
 def test_what_is_not_there_or_not_ours_is_a_page_of_404(inside: TestClient) -> None:
@@ -411,13 +444,15 @@ def test_what_is_not_there_or_not_ours_is_a_page_of_404(inside: TestClient) -> N
         "/p/zhuozhou-2023/attention?unit=baoding",
     ):
         answer = inside.get(path)
-        assert answer.status_code == 404 and ZH("error.404") in answer.text
+        assert answer.status_code == 404
+        assert ZH("error.404") in answer.text
 
 
 def test_static_files_are_kept_for_ever_by_their_digest(client: TestClient) -> None:
     for name in ("console.css", "console.js", "icon.svg"):
         answer = client.get(pages.static(name))
-        assert answer.status_code == 200 and "immutable" in answer.headers["cache-control"]
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["cache-control"]
 
 
 def test_a_story_puts_a_days_study_together_and_skips_visits_that_say_nothing(deps: Any, rows: Rows) -> None:
@@ -453,17 +488,18 @@ def test_a_story_puts_a_days_study_together_and_skips_visits_that_say_nothing(de
         ],
     )
     texts = [entry["text"] for entry in told]
-    assert texts[0] == "电话联系：无人接听" and told[0]["note"] == "<b> · 登记人 li"
-    assert (
-        texts[1].startswith("学习 40 分钟，2 次")
-        and texts[2].startswith("回复：")
-        and texts[3] == "转县级负责：未学习"
-        and texts[4] == "something.new"
-    )
+    assert texts[0] == "电话联系：无人接听"
+    assert told[0]["note"] == "<b> · 登记人 li"
+    assert texts[1].startswith("学习 40 分钟，2 次")
+    assert texts[2].startswith("回复：")
+    assert texts[3] == "转县级负责：未学习"
+    assert texts[4] == "something.new"
 
 
 def test_the_learners_page_needs_no_name(deps: Any, rows: Rows) -> None:
     seen = Seen(deps, rows, Sums(rows), EN, Scope("*"), B, "zhuozhou", CLOCK.now())  # type: ignore[arg-type]
     view = learner.page(seen, PERSON)
-    assert view["k"]["hours"] == "16.00" and view["k"]["needed"] == "16" and view["flags"][0]["badge"] == "Inactive 16 d"
+    assert view["k"]["hours"] == "16.00"
+    assert view["k"]["needed"] == "16"
+    assert view["flags"][0]["badge"] == "Inactive 16 d"
     assert "so far" in view["overall"][0]["text"]

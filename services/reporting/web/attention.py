@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from schemas.progress import KINDS
@@ -55,6 +56,14 @@ def why(seen: Seen, flag: Row, learner: Row | None, needed: int) -> str:
     return t.of("why", kind)
 
 
+def turn_since(seen: Seen, flag: Row) -> datetime:
+    """Since when it is this level's turn: the rule file's days after the flag, or after the last contact if that is later."""
+    start: datetime = max(flag["raised_at"], flag["last_follow_up_at"] or flag["raised_at"])
+    rules = seen.rules.attention
+    after = {"county": rules.county_after_ms, "city": rules.city_after_ms}.get(flag["owner_level"]) or 0
+    return min(start + timedelta(milliseconds=after), datetime.fromtimestamp(max(seen.now_ms / 1000, start.timestamp()), UTC))
+
+
 def shown(seen: Seen, flags: Sequence[Row], learners: Mapping[str, Row], courses: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
     """Rows of `needs_attention` for a template."""
     names = seen.names(dict.fromkeys(flag["learner_id"] for flag in flags))
@@ -82,7 +91,7 @@ def shown(seen: Seen, flags: Sequence[Row], learners: Mapping[str, Row], courses
                 "last": last,
                 "contacts": flag["follow_ups"],
                 "owner": seen.t.of("owner", flag["owner_level"]),
-                "since": seen.day(flag["raised_at"]),
+                "since": seen.day(turn_since(seen, flag)),
             }
         )
     return rows

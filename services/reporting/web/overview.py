@@ -125,7 +125,7 @@ def page(seen: Seen, unit_id: str) -> dict[str, Any]:
         )
     below = children.rows[0]["level"] if children.rows else ""
     return {
-        "unit": {"name": unit["path"][-1]["name"] or t("unnamed"), "level": t.of("level", unit["level"])},
+        "unit": {"name": unit["path"][-1]["name"] or t("unnamed")},
         "path": seen.crumbs(unit["path"]),
         "stamp": seen.stamp(as_of),
         "k": k,

@@ -194,6 +194,6 @@ def by_hours(c: Standing, course: Course, rules: Programme, t: Translator) -> tu
     if c.seconds >= course.seconds:
         return [t.html("say.hours.done", credits=tidy(c.credits))], "good"
     if c.seconds == 0:
-        return [t.html("say.hours.none", hours=tidy(course.hours))], "care"
+        return [t.html("say.hours.none", hours=tidy(course.hours))], ""
     left = -(-(course.seconds - c.seconds) * 10_000 // rules.study_hour)
     return [t.html("say.hours.left", short=tidy(left))], ""

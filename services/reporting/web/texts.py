@@ -263,6 +263,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "learner.noclass": ("班级未知", "class unknown"),
     "learner.hours": ("学时", "Study hours"),
     "learner.passed": ("课程合格", "Courses passed"),
+    "learner.complete": ("学满课程", "Courses complete"),
     "learner.passed.note": ("另 {n} 门可参加考试", "{n} more may sit the exam"),
     "learner.selected": ("已选 {n} 门课程", "{n} courses selected"),
     "learner.credits": ("学分", "Credits"),
