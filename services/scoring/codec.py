@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+
 import msgspec
 
 from schemas.activity import LEARNER_TYPES
@@ -26,7 +27,9 @@ def decode(key: bytes | None, value: bytes | None, timestamp_ms: int, partition:
     event = read_record(key, value, timestamp_ms, partition, partitions)
     if isinstance(event, Event):
         if event.type not in LEARNER_TYPES:
-            return Refused([Verdict("/type", "unknown_type", "A learner's event is expected; units and staff belong to organisation.directory")])
+            return Refused(
+                [Verdict("/type", "unknown_type", "A learner's event is expected; units and staff belong to organisation.directory")]
+            )
         return event.programme, event.subject, fact_of(event)
     return Refused(event)
 

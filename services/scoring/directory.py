@@ -15,7 +15,9 @@ TOPIC = "organisation.directory"
 
 async def follow(bootstrap: str, partitions: int, directory: Directory, caught_up: asyncio.Event) -> None:
     """Fold the whole topic into `directory`, set `caught_up` at the end as it was at the start, and go on for ever."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest"
+    )
     await consumer.start()
     try:
         tps = [TopicPartition(TOPIC, p) for p in range(partitions)]

@@ -20,7 +20,7 @@ from schemas.programme import Programme
 from schemas.progress import Watermark
 from services.scoring.metrics import Metrics
 from services.scoring.partition import ACTIVITY, Partition
-from services.scoring.store import STATE_TOPIC, Meta, meta_row, recover
+from services.scoring.store import STATE_TOPIC, Meta, is_empty, meta_row, recover
 from services.scoring.writer import Rows, Writer
 from services.shared.clock import Clock, rfc3339
 from services.shared.directory import Directory
@@ -219,15 +219,18 @@ class Engine:
             self._metrics.standing(part, end)
 
     async def _skip_markers(self, number: int, owned: Owned, end: int) -> None:
-        """A log that ends in transaction markers has an end no record reaches: go there once nothing is on its way for two ticks."""
+        """A log that ends in transaction markers has an end that no record reaches: go there once it is certain that none lies between.
+
+        The consumer's position does not tell: records it has passed may still be on their way here. So the stretch is read again,
+        by itself, after two ticks without progress.
+        """
         part = owned.part
         if part.meta.applied >= end:
-            return
-        position = await self.app.app.consumer.position(TP(ACTIVITY, number))
-        quiet = position is not None and position >= end and not self.app.waiting(ACTIVITY, number)
-        if quiet and owned.idle_at == part.meta.applied:
+            owned.idle_at = -1
+        elif owned.idle_at != part.meta.applied:
+            owned.idle_at = part.meta.applied
+        elif await is_empty(self._bootstrap, ACTIVITY, number, part.meta.applied, end):
             part.meta.applied = end
-        owned.idle_at = part.meta.applied if quiet else -1
 
 
 logging.getLogger("aiokafka").setLevel(logging.ERROR)

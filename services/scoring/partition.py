@@ -62,7 +62,9 @@ class Partition:
     counts: Counts = field(default_factory=Counts)
 
     @classmethod
-    def of(cls, number: int, partitions: int, programmes: Mapping[str, Programme], directory: Directory, rules: str, state: State, end: int) -> Partition:
+    def of(
+        cls, number: int, partitions: int, programmes: Mapping[str, Programme], directory: Directory, rules: str, state: State, end: int
+    ) -> Partition:
         """Go on from a recovered state; with other rules than it was made by, start a rebuild up to `end` (next offset of the log)."""
         meta = state.meta
         if meta is not None and meta.applied > end:
@@ -90,7 +92,7 @@ class Partition:
         return max(clock_ms, self.meta.tick_ms)
 
     def apply(self, records: Sequence[Record], clock_ms: int) -> Rows:
-        """Fold a batch; records below the offset applied are skipped. Returns the rows to commit (none while rebuilding, but rejections)."""
+        """Fold a batch, but for records below the offset applied. Returns the rows to commit (while rebuilding only rejections)."""
         now = self.now(clock_ms)
         rejected: list[tuple[bytes, bytes | None]] = []
         facts: dict[Key, list[Fact]] = {}
@@ -158,7 +160,10 @@ class Partition:
         return bool(self.deadlines) and self.deadlines[0][0] <= self.now(clock_ms)
 
     def rebuilt(self, clock_ms: int, size: int) -> list[Rows]:
-        """The log has been read to where the rebuild began: everybody's rows in chunks. Written with the last, `meta` makes the new generation valid."""
+        """The log has been read to where the rebuild began: everybody's rows in chunks.
+
+        Written with the last of them, `meta` makes the new generation valid.
+        """
         now = self.now(clock_ms)
         chunks: list[Rows] = []
         keys = sorted(self.entries)

@@ -27,8 +27,9 @@ Key = tuple[str, str]
 class Meta(msgspec.Struct):
     """Where a partition stands.
 
-    `applied`: next offset of `learning.activity`; `tick_ms`: the latest clock moment at which anybody was worked out; `as_of_ms`: everything
-    accepted, and everything that time changes, up to this moment is in; `outputs`: next offset of each topic written, in this partition.
+    `applied`: next offset of `learning.activity`; `tick_ms`: the latest clock moment at which anybody was worked out;
+    `as_of_ms`: everything accepted, and everything that time changes, up to this moment is in; `outputs`: next offset of each
+    topic written, in this partition.
     """
 
     epoch: int
@@ -98,9 +99,8 @@ def meta_row(meta: Meta) -> tuple[bytes, bytes]:
     return META_KEY, _encode(meta)
 
 
-async def recover(bootstrap: str, partition: int) -> State:
-    """Read a partition's changelog to its end (read_committed). Fence the former owner first, or it may still write behind this."""
-    consumer = AIOKafkaConsumer(
+def _reader(bootstrap: str) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         isolation_level="read_committed",
         enable_auto_commit=False,
@@ -108,6 +108,27 @@ async def recover(bootstrap: str, partition: int) -> State:
         max_partition_fetch_bytes=8 << 20,
         fetch_max_wait_ms=50,
     )
+
+
+async def is_empty(bootstrap: str, topic: str, partition: int, start: int, end: int) -> bool:
+    """Whether no committed record lies at an offset in [start, end): aborted ones and transaction markers do not count."""
+    consumer = _reader(bootstrap)
+    await consumer.start()
+    try:
+        tp = TopicPartition(topic, partition)
+        consumer.assign([tp])
+        consumer.seek(tp, start)
+        while await consumer.position(tp) < end:
+            for records in (await consumer.getmany(tp, timeout_ms=200)).values():
+                return bool(records[0].offset >= end)
+    finally:
+        await consumer.stop()
+    return True
+
+
+async def recover(bootstrap: str, partition: int) -> State:
+    """Read a partition's changelog to its end (read_committed). Fence the former owner first, or it may still write behind this."""
+    consumer = _reader(bootstrap)
     await consumer.start()
     try:
         tp = TopicPartition(STATE_TOPIC, partition)

@@ -3,9 +3,10 @@
     app = BatchApp("chalk-loader", bootstrap, {"learning.progress": handle, ...})
     await app.run()                    # until SIGTERM/SIGINT; every unexpected error ends the process with exit status 70
 
-`handle(batch)` is awaited for one `Batch` after another of its topic; it calls `batch.ack()`, at once or later, when all effects of
-the batch are durable, in order within a partition. Offsets are committed up to what was acknowledged and never beyond; a batch
-fetched before a rebalance is dropped unhandled, because the partition is read again from where it was committed. Readers are at
+`handle(batch)` is awaited for one `Batch` after another of its topic; it calls `batch.ack()`, at once or later, when all effects of the
+batch are durable, in order within a partition. Offsets are committed up to what was acknowledged and never beyond; a batch
+fetched before a seek (so before a rebalance) is dropped unhandled, because the partition is read again; batches are numbered on the way,
+and a hole ends the process rather than lose one. Readers are at
 read_committed, so `records[-1].offset + 1` may be lower than where the log goes on (transaction markers take offsets).
 
 Stock faust hands over one message at a time (3-5k/s), acknowledges an event whose agent raised and goes on (loss), and stalls
@@ -30,10 +31,24 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 INTERNALS = {
-    "Consumer": (
-        "getmany _wait_next_records perform_seek _buffered_partitions flow_active _acked _acked_index _unacked_messages"
-        " _new_offset _add_gap _to_message _read_offset _committed_offset _seek highwater highwaters"
-    ).split(),
+    "Consumer": [
+        "getmany",
+        "_wait_next_records",
+        "perform_seek",
+        "_buffered_partitions",
+        "flow_active",
+        "_acked",
+        "_acked_index",
+        "_unacked_messages",
+        "_new_offset",
+        "_add_gap",
+        "_to_message",
+        "_read_offset",
+        "_committed_offset",
+        "_seek",
+        "highwater",
+        "highwaters",
+    ],
     "App": ["consumer_generation_id", "_on_partitions_assigned"],
     "Thread": ["_create_worker_consumer"],
 }
@@ -77,42 +92,66 @@ Handler = Callable[[Batch], Awaitable[None]]
 class _Consumer(driver.Consumer):  # type: ignore[misc]
     """faust's consumer, yielding one message per fetched (partition, batch)."""
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+    ticket = 0
+    """Raised by every seek: what was fetched under an older ticket is read again, so it must be dropped."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fetched: dict[TP, int] = {}
+        self.handed: dict[TP, int] = {}
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109
+        ticket = self.ticket
         records, active = await self._wait_next_records(timeout)
-        generation = self.app.consumer_generation_id
         if records is None or self.should_stop:
             return
-        self.app.chalk_fetched |= {ensure_TP(tp): batch[-1].offset + 1 for tp, batch in records.items() if batch}
-        if not self.flow_active:  # a rebalance is under way: what was fetched has to be read again
-            await self.perform_seek()
+        if not self.flow_active or ticket != self.ticket:
+            # A rebalance is under way, or there was a seek meanwhile: nobody knows from which side of it these are.
+            if records:
+                await self.perform_seek()
             return
+        batches = []
         for raw_tp, batch in records.items():
             tp = ensure_TP(raw_tp)
-            if not self.flow_active or self.app.consumer_generation_id != generation:
+            if batch:  # numbered before any can get lost: a hole in the numbers ends the process
+                number = self.fetched[tp] = self.fetched.get(tp, 0) + 1
+                batches.append((tp, number, batch))
+        for tp, number, batch in batches:
+            if not self.flow_active or ticket != self.ticket:
                 return
-            if batch and (active is None or tp in active or tp in self._buffered_partitions):
+            if active is None or tp in active or tp in self._buffered_partitions:
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
                 last = batch[-1]
                 yield (
                     tp,
                     ConsumerMessage(
                         tp.topic, tp.partition, last.offset, (last.timestamp or 0) / 1000.0, last.timestamp_type,
-                        (), None, batch, None, 0, 0, tp, generation_id=generation,
+                        (), None, (ticket, number, batch), None, 0, 0, tp, generation_id=self.app.consumer_generation_id,
                     ),
                 )  # fmt: skip
 
+    def take(self, tp: TP, ticket: int, number: int) -> bool:
+        """Whether a batch is to be handled; False: it is read again. Ends the process where one before it got lost on the way."""
+        if ticket != self.ticket:
+            return False
+        if number != self.handed.get(tp, 0) + 1:
+            die(f"{tp}: batch {number} follows {self.handed.get(tp, 0)}")
+        self.handed[tp] = number
+        return True
+
     async def perform_seek(self) -> None:
         """To the committed offsets, or to where the application's own state says it is."""
+        self.ticket += 1
         await super().perform_seek()
-        self.app.chalk_fetched.clear()  # whatever was fetched and not handled is fetched again
-        self.app.chalk_acked.clear()
         positions = self.app.chalk_positions
-        if positions is None:
-            return
-        for tp, offset in (await positions({ensure_TP(tp) for tp in self.assignment()})).items():
-            self._read_offset[tp] = None
-            self._committed_offset[tp] = None  # commits may go back: a rebuild reads the log again
-            await self._seek(tp, offset)
+        if positions is not None:
+            for tp, offset in (await positions({ensure_TP(tp) for tp in self.assignment()})).items():
+                self._read_offset[tp] = None
+                self._committed_offset[tp] = None  # commits may go back: a rebuild reads the log again
+                await self._seek(tp, offset)
+        self.fetched.clear()
+        self.handed.clear()
+        self.ticket += 1  # what was fetched between the two is dropped as well
 
     def _new_offset(self, tp: TP) -> int | None:
         acked = self._acked[tp]  # handlers acknowledge in order within a partition: the highest is committable
@@ -148,7 +187,7 @@ class _Schema(faust.Schema):  # type: ignore[misc]
         return None
 
     def loads_value(self, app: Any, message: Any, *, loads: Any = None, serializer: Any = None) -> Any:
-        return message.value  # the list of records, untouched
+        return message.value  # (ticket, number, records), untouched
 
 
 def die(reason: str) -> None:
@@ -199,8 +238,6 @@ class BatchApp:
             consumer_auto_offset_reset="earliest",
         )
         self.app.chalk_positions = positions
-        self.app.chalk_fetched = {}  # TP -> next offset after the last record fetched
-        self.app.chalk_acked = {}  # TP -> next offset after the last batch acknowledged
         self.app.transport = _Transport(self.app.conf.broker_consumer, self.app)
         if revoked is not None:
             hook = revoked
@@ -223,20 +260,15 @@ class BatchApp:
                 async for event in stream.noack().events():
                     message = event.message
                     drop = partial(app.consumer._unacked_messages.discard, message)
-                    if message.generation_id != app.consumer_generation_id:
-                        # Fetched before a rebalance. Acknowledged, it could be committed unhandled; kept, a stop would wait for it.
-                        drop()
+                    ticket, number, records = event.value
+                    if not app.consumer.take(message.tp, ticket, number):
+                        drop()  # acknowledged, it could be committed unhandled; kept, a stop would wait for it
                         continue
-                    await handle(Batch(topic, message.partition, event.value, partial(self._ack, event), drop))
+                    await handle(Batch(topic, message.partition, records, event.ack, drop))
             except asyncio.CancelledError:
                 raise
             except BaseException as error:
                 die(f"{topic}: {error!r}")
-
-    def _ack(self, event: Any) -> None:
-        tp, end = event.message.tp, event.value[-1].offset + 1
-        self.app.chalk_acked[tp] = max(end, self.app.chalk_acked.get(tp, 0))
-        event.ack()
 
     async def end_offsets(self, topic: str, partitions: list[int]) -> dict[int, int]:
         """Next offset of each partition as the broker has it now."""
@@ -244,10 +276,9 @@ class BatchApp:
         return {tp.partition: offset for tp, offset in found.items()}
 
     def waiting(self, topic: str, partition: int) -> bool:
-        """Whether a batch of the partition was fetched and is not yet acknowledged, wherever it is on its way. (The consumer's own set
-        of unacknowledged messages does not know those that wait in a stream's buffer, which may take seconds.)"""
-        tp = TP(topic, partition)
-        return bool(self.app.chalk_acked.get(tp, 0) < self.app.chalk_fetched.get(tp, 0))
+        """Whether a batch of the partition is on its way to its handler, or not yet acknowledged."""
+        tp, consumer = TP(topic, partition), self.app.consumer
+        return consumer.fetched.get(tp) != consumer.handed.get(tp) or any(message.tp == tp for message in consumer.unacked)
 
     async def start(self) -> None:
         await self.app.start()

@@ -67,8 +67,19 @@ def history(seed: int, learners: int, size: int) -> list[tuple[bytes, bytes]]:
             [
                 ("course.selected", {"course_id": course}),
                 ("learner.registered", {"class_id": f"c-{chance.randrange(5)}"}),
-                ("study.recorded", {"course_id": course, "started_at": at, "ended_at": at.replace(":00+08", ":59+08"), "channel": "online"}),
-                ("assignment.graded", {"course_id": course, "assignment_id": f"a{chance.randrange(3)}", "score": chance.randrange(101) / 100, "grader_id": "g"}),
+                (
+                    "study.recorded",
+                    {"course_id": course, "started_at": at, "ended_at": at.replace(":00+08", ":59+08"), "channel": "online"},
+                ),
+                (
+                    "assignment.graded",
+                    {
+                        "course_id": course,
+                        "assignment_id": f"a{chance.randrange(3)}",
+                        "score": chance.randrange(101) / 100,
+                        "grader_id": "g",
+                    },
+                ),
                 ("post.published", {"course_id": course, "post_id": f"p{number}", "kind": chance.choice(["question", "reply"])}),
             ]
         )

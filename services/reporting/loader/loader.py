@@ -190,8 +190,8 @@ class Loader:
         self._quiet = {place: position for place, position in self._quiet.items() if place in missing}
         for topic, partition in missing:
             place = (topic, partition)
-            position = None if source.waiting(topic, partition) else await source.position(topic, partition)
-            if position is None:
+            position = await source.position(topic, partition)
+            if position is None or source.waiting(topic, partition):  # asked in this order: what was fetched by then is known by now
                 self._quiet.pop(place, None)
             elif self._quiet.get(place) == position:
                 self.freshness.reached(topic, partition, position)
