@@ -15,7 +15,7 @@ from rich.table import Table
 
 from deploy.demo import simulate
 from deploy.demo.compare import Area, Row, course_row, flag_row, learner_row, unit_row
-from deploy.demo.door import Door
+from deploy.demo.door import Door, Stopped
 from deploy.demo.house import House, with_free_ports
 from deploy.demo.intruder import Intruder
 from deploy.demo.knowledge import tally
@@ -67,7 +67,7 @@ class Knowledge:
 
 
 def check(teachers: int, values: Settings, console: Console, keep: bool = False) -> bool:
-    """Whether all agree. Raises Busy, Unprepared, PortTaken, NotReady, NotFresh, Refused."""
+    """Whether all agree. Raises Busy, Unprepared, PortTaken, NotReady, NotFresh, Refused, and Stopped after Ctrl-C."""
     folder = (values.data / "demo-check").resolve()
     if is_held(folder):
         raise Busy(f"another check is at work in {folder}")
@@ -119,6 +119,8 @@ async def _load(house: House, knowledge: Knowledge, console: Console) -> list[Ar
         applied[place] = max(offset, applied.get(place, 0))
     began = time.monotonic()
     await asyncio.to_thread(wait_fresh, house, applied, 600, lambda: house.supervisor.stopping)
+    if house.supervisor.stopping:
+        raise Stopped
     console.print(f"everything is in the figures {time.monotonic() - began:.1f} s later", highlight=False)
 
     verdicts = Area("verdicts of the door")
@@ -171,6 +173,16 @@ def clickhouse_areas(house: House, knowledge: Knowledge) -> list[Area]:
     return [*areas, events]
 
 
+def _get(area: Area, http: httpx.Client, path: str) -> Row:
+    """The JSON object at a path; another status than 200 is a difference, and gives {}."""
+    answer = http.get(path)
+    if answer.status_code != 200:
+        area.differ(f"{path} answered {answer.status_code}: {answer.text[:200]}")
+        return {}
+    found: Row = answer.json()
+    return found
+
+
 def _pages(http: httpx.Client, path: str, name: str) -> Iterator[Row]:
     cursor: str | None = None
     while True:
@@ -191,7 +203,7 @@ def _api(house: House, knowledge: Knowledge) -> list[Area]:
     client = {"base_url": house.reporting_url, "timeout": 60, "trust_env": False}
     with httpx.Client(headers={"authorization": f"Bearer {reporting_token(house)}"}, **client) as http:  # type: ignore[arg-type]
         for (programme, unit), row in expected["unit_progress"].items():
-            units.row((programme, unit), row, http.get(f"/v1/programmes/{programme}/units/{unit}").raise_for_status().json())
+            units.row((programme, unit), row, _get(units, http, f"/v1/programmes/{programme}/units/{unit}"))
         found_learners, found_flags = [], []
         for programme in knowledge.plans:
             found_learners += [
@@ -205,8 +217,9 @@ def _api(house: House, knowledge: Knowledge) -> list[Area]:
         flags.all(expected["needs_attention"], found_flags)
         every = max(1, len(knowledge.tallies) // LOOKED_AT)
         for (programme, learner), one in list(knowledge.tallies.items())[::every]:
-            page = http.get(f"/v1/programmes/{programme}/learners/{learner}").raise_for_status().json()
-            _page(pages, one, expected["learner_progress"][programme, learner], page)
+            page = _get(pages, http, f"/v1/programmes/{programme}/learners/{learner}")
+            if page:
+                _page(pages, one, expected["learner_progress"][programme, learner], page)
     county = next(unit.unit_id for unit in knowledge.population.units if unit.level == "county")
     with httpx.Client(headers={"authorization": f"Bearer {reporting_token(house, county)}"}, **client) as http:  # type: ignore[arg-type]
         for programme in knowledge.plans:

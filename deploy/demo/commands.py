@@ -17,13 +17,13 @@ Teachers = Annotated[int, typer.Option(min=10, max=200_000, envvar="TEACHERS", h
 
 
 def _problems() -> tuple[type[Exception], ...]:
-    from deploy.demo.door import Refused
+    from deploy.demo.door import Refused, Stopped
     from deploy.demo.pipe import NotFresh
     from deploy.local.processes import PortTaken
     from deploy.local.stack import Unprepared
     from deploy.local.supervisor import Busy, NotReady
 
-    return (Busy, NotReady, PortTaken, Unprepared, Refused, NotFresh)
+    return (Busy, NotReady, PortTaken, Unprepared, Refused, Stopped, NotFresh)
 
 
 @app.command()
@@ -39,7 +39,7 @@ def run(
     try:
         run_demo(teachers, speed, settings(), console)
     except _problems() as problem:
-        console.print(f"[red]{problem}[/]", highlight=False, soft_wrap=True)
+        console.print(f"[red]{problem or 'stopped'}[/]", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
 
 
@@ -56,6 +56,6 @@ def check(
     try:
         agree = check_demo(teachers, settings(), console, keep)
     except _problems() as problem:
-        console.print(f"[red]{problem}[/]", highlight=False, soft_wrap=True)
+        console.print(f"[red]{problem or 'stopped'}[/]", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
     raise typer.Exit(0 if agree else 1)

@@ -42,6 +42,7 @@ class Owned:
     writer: Writer
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     pending: tuple[int, int] | None = None
+    timely: bool = False  # what time alone changes up to `pending`'s moment is done
     said: tuple[int, int] = (-1, -1)
     idle_at: int = -1
 
@@ -49,6 +50,13 @@ class Owned:
 def _note(meta: Meta, offsets: dict[str, int]) -> None:
     """How far the outputs reach. Not the state: it is ours alone, and a watermark that named it would never be reached by the loader."""
     meta.outputs |= {topic: offset for topic, offset in offsets.items() if topic != STATE_TOPIC}
+
+
+def _reach(owned: Owned) -> None:
+    """Once everything up to `pending` is applied and nothing that time changes is left to do, its moment is what we are as of."""
+    if owned.pending is not None and owned.timely and owned.part.meta.applied >= owned.pending[1]:
+        owned.part.meta.as_of_ms = max(owned.part.meta.as_of_ms, owned.pending[0])
+        owned.pending = None
 
 
 class Engine:
@@ -143,6 +151,7 @@ class Engine:
             rows = owned.part.apply(batch.records, self._clock.now())
             folded = time.perf_counter()
             if owned.part.rebuilding_to is None:
+                _reach(owned)
                 await self._commit(owned, rows)
             else:
                 if rows.get("learning.rejected"):
@@ -198,6 +207,7 @@ class Engine:
         part = owned.part
         now = self._clock.now()
         if owned.pending is None:
+            owned.timely = False
             owned.pending = (now, (await self.app.end_offsets(ACTIVITY, [number]))[number])
         async with owned.lock:
             if self._owned.get(number) is not owned:
@@ -209,11 +219,12 @@ class Engine:
                     return
             while part.more_due(now):
                 await self._commit(owned, part.due(now, CHUNK))
-            moment, end = owned.pending
+            owned.timely = True
+            if owned.pending is None:
+                return
+            end = owned.pending[1]
             await self._skip_markers(number, owned, end)
-            if part.meta.applied >= end:
-                part.meta.as_of_ms = max(part.meta.as_of_ms, moment)
-                owned.pending = None
+            _reach(owned)
             if owned.said != (part.meta.applied, part.meta.as_of_ms):
                 await self._commit(owned, {})
             self._metrics.standing(part, end)
