@@ -25,9 +25,7 @@ test: setup-browser  ## every test, on the real servers and in Chromium
 	@$(RUN) pytest
 
 check: setup  ## ruff, mypy --strict, import-linter
-	@.venv/bin/ruff check .
-	@.venv/bin/mypy
-	@.venv/bin/lint-imports
+	@bad=0; .venv/bin/ruff check . || bad=1; .venv/bin/mypy || bad=1; .venv/bin/lint-imports || bad=1; exit $$bad
 
 bench: setup  ## figures of this machine: events a second, seconds from event to row
 	@$(RUN) tests.bench

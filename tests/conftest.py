@@ -41,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
             _clear(folder)  # of a run that was killed
     RUN.mkdir(parents=True, exist_ok=True)
     tempfile.tempdir = os.environ["TMPDIR"] = str(RUN)
+    os.environ["XDG_CONFIG_HOME"] = os.environ["XDG_CACHE_HOME"] = str(RUN / "home")  # a browser's
     if not config.option.basetemp:
         config.option.basetemp = str(RUN / "pytest")
     for name in [name for name in os.environ if name.startswith("CHALK_")]:

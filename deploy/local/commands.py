@@ -56,6 +56,8 @@ def up(seconds: Annotated[float, typer.Option(help="longest wait until both are 
     while not _all_ready(folder, worker.pid if worker else None):
         if worker and worker.poll() is not None:
             raise fail(supervision.tail(log, 30) or f"the supervisor ended with status {worker.returncode}; log: {log}")
+        if not worker and not supervision.is_held(folder):
+            raise fail(f"the supervisor that was running in {folder} has ended meanwhile; try again")
         if time.monotonic() - started > seconds:
             raise fail(f"not ready after {seconds:g} s; logs: {folder / 'logs'}")
         time.sleep(0.05)
@@ -122,7 +124,7 @@ def down(seconds: Annotated[float, typer.Option(help="longest wait until all hav
 
 @app.command()
 def reset() -> None:
-    """Delete the data of both servers, their logs and state. Refused while they run."""
+    """Delete the data of both servers, their logs and state; tokens, people and logins stay. Refused while they run."""
     folder = settings().data.resolve()
     if supervision.is_held(folder):
         raise fail(f"the stack in {folder} is running: `chalk stack down` first")

@@ -54,8 +54,8 @@ def properties(folder: Path, log_dir: Path, port: int, controller_port: int) -> 
     return "".join(f"{name}={value}\n" for name, value in values.items())
 
 
-def command(main: str, *arguments: str, heap: str = "512m") -> list[str]:
-    """A JVM that runs one of Kafka's main classes."""
+def command(main: str, *arguments: str, scratch: Path, heap: str = "512m") -> list[str]:
+    """A JVM that runs one of Kafka's main classes and writes nothing outside `scratch` and what it is configured with."""
     return [
         "java",
         f"-Xms{heap}",
@@ -63,6 +63,8 @@ def command(main: str, *arguments: str, heap: str = "512m") -> list[str]:
         "-XX:+UseG1GC",
         "-XX:MaxGCPauseMillis=20",
         "-XX:+ExitOnOutOfMemoryError",
+        "-XX:-UsePerfData",  # a file in /tmp, whatever the temporary folder is
+        f"-Djava.io.tmpdir={scratch}",
         "-Djava.awt.headless=true",
         "-Djava.net.preferIPv4Stack=true",
         "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -81,7 +83,11 @@ def process(folder: Path, port: int, controller_port: int) -> Process:
     home = folder / "kafka"
     config = folder / "run" / "kafka.properties"
 
+    scratch = folder / "run" / "tmp"
+
     def prepare() -> None:
+        shutil.rmtree(scratch, ignore_errors=True)  # native libraries that a killed broker had unpacked
+        scratch.mkdir(parents=True)
         config.write_text(properties(folder, home, port, controller_port))
         if not (home / "meta.properties").exists():
             _format(folder, home, port, controller_port)
@@ -89,7 +95,7 @@ def process(folder: Path, port: int, controller_port: int) -> Process:
     # The broker says this line only when it has been unfenced; its port is open some time before that.
     return Process(
         "kafka",
-        command("kafka.Kafka", str(config)),
+        command("kafka.Kafka", str(config), scratch=scratch),
         ready=lambda text: "Kafka Server started" in text and processes.tcp("127.0.0.1", port)(text),
         before=prepare,
         stop_seconds=30.0,
@@ -105,7 +111,7 @@ def _format(folder: Path, home: Path, port: int, controller_port: int) -> None:
     config = folder / "run" / "kafka-format.properties"
     config.write_text(properties(folder, new, port, controller_port))
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A")
-    argv = command("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config), heap="64m")
+    argv = command("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(config), scratch=folder / "run" / "tmp", heap="64m")
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     if done.returncode:
         raise RuntimeError(f"Kafka's storage could not be formatted: {(done.stderr or done.stdout).strip()[-2000:]}")

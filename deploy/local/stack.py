@@ -61,9 +61,10 @@ def start_stack(supervisor: Supervisor, values: Settings) -> None:
 
 
 def reset(folder: Path) -> None:
-    """Delete what the stack and the services keep in the folder, but for files that are not theirs. Nothing may be running in it."""
+    """Delete the servers' data, what scoring derived from them, logs and state. Tokens, people and logins stay: they are of the services.
+    Nothing may be running in the folder."""
     end_strays(folder.resolve())
-    for name in ("kafka", "kafka.new", "clickhouse", "run", "logs"):
+    for name in ("kafka", "kafka.new", "clickhouse", "scoring", "run", "logs"):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 

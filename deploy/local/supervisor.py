@@ -34,7 +34,8 @@ from deploy.local import processes
 LAUNCH = Path(__file__).with_name("launch.py")
 ROTATE_BYTES = 32 * 1024 * 1024
 BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-STEADY_SECONDS = 20.0  # a process that lived this long starts its backoff afresh
+STEADY_SECONDS = 5.0  # a process that was ready and lived this long starts its backoff afresh
+GIVE_UP_FAILURES = 4  # deaths in a row after which nobody waits any longer for it to become ready; it is still started again
 
 
 class Busy(Exception):
@@ -122,11 +123,11 @@ class Supervisor:
             self.wait_ready(spec.name)
 
     def wait_ready(self, name: str) -> None:
-        """Until the process is ready. Raises NotReady after its `ready_seconds`, or at once where it has died and is not restarted."""
+        """Until the process is ready. Raises NotReady after its `ready_seconds`, or where it dies again and again."""
         child = self._children[name]
         deadline = time.monotonic() + child.spec.ready_seconds
         while child.state != "ready":
-            dead = child.state == "stopped" or (child.restarts >= 3 and child.state == "waiting")
+            dead = child.state == "stopped" or child.failures >= GIVE_UP_FAILURES
             if dead or time.monotonic() > deadline:
                 what = f"ended with status {child.last_exit}" if dead else f"was not ready within {child.spec.ready_seconds:g} s"
                 raise NotReady(f"{name} {what}; log: {self.log(name)}\n{tail(self.log(name), 12)}")
@@ -256,12 +257,10 @@ class Supervisor:
 
     def _died(self, child: _Child) -> None:
         child.popen = None
-        if not child.spec.restart:
-            child.state = "stopped"
-        else:
-            child.failures = 0 if time.monotonic() - child.since > STEADY_SECONDS else child.failures + 1
-            child.state = "waiting"
-            child.due = time.monotonic() + BACKOFF_SECONDS[min(child.failures, len(BACKOFF_SECONDS) - 1)]
+        steady = child.state == "ready" and time.monotonic() - child.since > STEADY_SECONDS
+        child.failures = 0 if steady else child.failures + 1
+        child.state = "waiting" if child.spec.restart else "stopped"
+        child.due = time.monotonic() + BACKOFF_SECONDS[min(child.failures, len(BACKOFF_SECONDS) - 1)]
         self._write_state()
 
     def _end(self, child: _Child) -> None:
