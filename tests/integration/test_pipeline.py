@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ NOW = "2024-02-01T12:00:00+08:00"
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
     """Stack and services in a folder that goes away; the clock stands. No reporting: ClickHouse is asked directly."""
-    folder = (Settings().data / "tests" / f"pipeline-{os.getpid()}").resolve()
+    folder = Path(tempfile.gettempdir()) / "pipeline"
     values = with_free_ports(Settings(data=folder)).model_copy(update={"clock": parse_clock(f"{NOW}@0").text()})
     try:
         with House(values, ("ingest", "scoring", "loader")) as one:
