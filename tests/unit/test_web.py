@@ -318,8 +318,8 @@ class Sums:
     def needed(self, *_: Any) -> dict[str, int]:
         return {"": 576_000, "s1": 576_000}
 
-    def sparks(self, programme: str, ids: list[str], last: date) -> dict[str, list[int]]:
-        return {unit: [1] * 14 for unit in ids}
+    def sparks(self, programme: str, unit_id: str, level: str, last: date) -> dict[str, list[int]]:
+        return {"s1": [1] * 14}
 
     def rows(self, *_: Any) -> dict[str, Any]:
         return {PERSON: self.queries.row}

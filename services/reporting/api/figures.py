@@ -107,19 +107,24 @@ class Figures:
         )
         return {row["learner_id"]: _marks(row) for row in rows}
 
-    def sparks(self, programme: str, unit_ids: Sequence[str], last: date, days: int = 14) -> dict[str, list[int]]:
-        """`unit_id -> active learners` of the last `days` days, oldest first, of units that the caller was found to see."""
-        if not unit_ids:
-            return {}
+    def sparks(self, programme: str, unit_id: str, level: str, last: date, days: int = 14) -> dict[str, list[int]]:
+        """`child -> active learners` of the last `days` days, oldest first, below a unit that the caller was found to see.
+
+        The same figures as `marts.activity_daily`, counted for these units and days only: its view counts all levels.
+        """
+        condition, params = below(unit_id, "unit")
+        depth = min(LEVELS.index(level) + 1, len(LEVELS) - 1)
         first = last - timedelta(days=days - 1)
         rows = self._queries.pool.rows(
-            "SELECT unit_id, day, active_learners FROM marts.activity_daily "
-            "WHERE programme = %(p)s AND unit_id IN %(ids)s AND day BETWEEN %(first)s AND %(last)s",
-            {"p": programme, "ids": list(unit_ids), "first": first, "last": last},
+            f"SELECT child, day, count() AS n FROM (SELECT learner_id, day FROM store.days FINAL WHERE programme = %(p)s "
+            f"AND day BETWEEN %(first)s AND %(last)s AND active = 1) AS d INNER JOIN (SELECT learner_id, {LEVELS[depth]}_id AS child "
+            f"FROM marts.learner_progress WHERE programme = %(p)s AND withdrawn = 0 AND {condition}) AS l "
+            "USING (learner_id) GROUP BY child, day",
+            {"p": programme, "first": first, "last": last, **params},
         )
-        sparks = {unit: [0] * days for unit in unit_ids}
+        sparks: dict[str, list[int]] = {}
         for row in rows:
-            sparks[row["unit_id"]][(row["day"] - first).days] = row["active_learners"]
+            sparks.setdefault(row["child"], [0] * days)[(row["day"] - first).days] = row["n"]
         return sparks
 
     def open_counts(self, programme: str, scope: Scope, unit: str | None = None) -> list[Row]:

@@ -54,7 +54,7 @@ def page(seen: Seen, unit_id: str) -> dict[str, Any]:
     needed = seen.figures.needed(rules, unit_id, unit["level"])
     calls = queries.attention(rules.id, seen.scope, unit=unit_id, limit=CALLS)
     children = queries.children(rules.id, seen.scope, unit_id)
-    sparks = seen.figures.sparks(rules.id, [child["unit_id"] for child in children.rows], seen.today)
+    sparks = seen.figures.sparks(rules.id, unit_id, unit["level"], seen.today) if children.rows else {}
     as_of = min(unit["as_of"], days.as_of, flags["as_of"], calls.as_of, children.as_of)
 
     def study(learners: int, seconds: int, need: int) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def page(seen: Seen, unit_id: str) -> dict[str, Any]:
                 "passed": child["passed"],
                 "passed_share": percent(child["passed"], child["learners"]),
                 "flags": child["flags"],
-                "spark": spark(sparks[child["unit_id"]]),
+                "spark": spark(sparks.get(child["unit_id"], [0] * 14)),
                 "attention": address(seen.path("attention"), unit=child["unit_id"], owner="all"),
             }
         )
