@@ -48,8 +48,8 @@ def values() -> Iterator[Settings]:
 
 def event(number: int, kind: str, learner: str, at: str, data: dict[str, object]) -> dict[str, object]:
     return {
-        "specversion": "1.0", "id": f"e-{number}", "source": "/platforms/test", "type": f"chalkstream.{kind}.v1", "subject": learner, "time": at,
-        "programme": "zhuozhou-2023", "data": data, "ingested_at": "2023-12-04T13:30:00.000Z",
+        "specversion": "1.0", "id": f"e-{number}", "source": "/platforms/test", "type": f"chalkstream.{kind}.v1", "subject": learner,
+        "time": at, "programme": "zhuozhou-2023", "data": data, "ingested_at": "2023-12-04T13:30:00.000Z",
     }  # fmt: skip
 
 
@@ -281,7 +281,7 @@ def test_batches_skip_transaction_markers_and_come_again_until_acknowledged(valu
         app = BatchApp("test-markers", values.bootstrap, {topic: handle}, datadir=str(values.data / "faust"))
         await app.start()
         until = time.monotonic() + seconds
-        while time.monotonic() < until and seen < 50:
+        while time.monotonic() < until and seen < 50:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         await asyncio.sleep(1)
         await app.app.stop()
