@@ -118,7 +118,7 @@ class _Way:
         return n if 0 < n <= self.units else None
 
     def text(self, n: int, t: Translator) -> Markup:
-        return t.html(self.key, hours=self.hours) if self.hours else t.html(self.key, n=n)
+        return t.html(self.key, hours=self.hours) if self.hours else t.html(self.key + (".one" if n == 1 else ""), n=n)
 
 
 def _ways(c: Standing, mode: Mode, items: frozenset[str], rules: Programme) -> list[_Way]:
