@@ -117,13 +117,14 @@ class Engine:
         writer = Writer(self._bootstrap, number, frozenset({WATERMARKS}))
         await writer.start()
         state = await recover(self._bootstrap, number)
+        moment = self._clock.now()
         end = (await self.app.end_offsets(ACTIVITY, [number]))[number]
         part = Partition.of(number, self._partitions, self._programmes, self._directory, self._rules, state, end)
         _log.info(
             "partition taken", partition=number, learners=len(part.entries), applied=part.meta.applied, epoch=part.meta.epoch,
             rebuilding_to=part.rebuilding_to, seconds=round(time.monotonic() - started, 2),
         )  # fmt: skip
-        return Owned(part, writer)
+        return Owned(part, writer, pending=(moment, end))
 
     async def revoked(self, tps: set[TP]) -> None:
         """Give partitions up: finish what is under way, then let go; the next owner fences us in any case."""
@@ -148,6 +149,8 @@ class Engine:
                 batch.drop()
                 return
             started = time.perf_counter()
+            if owned.part.rebuilding_to is None:
+                await self._in_time(owned)  # before the batch: its commits would name offsets of which nothing is kept yet
             rows = owned.part.apply(batch.records, self._clock.now())
             folded = time.perf_counter()
             if owned.part.rebuilding_to is None:
@@ -168,7 +171,16 @@ class Engine:
         *chunks, last = part.rebuilt(self._clock.now(), CHUNK)
         for rows in chunks:
             _note(part.meta, await owned.writer.write(rows, lambda _: {}))
+        owned.timely = True  # everybody was just worked out
+        _reach(owned)
         await self._commit(owned, last)
+
+    async def _in_time(self, owned: Owned) -> None:
+        """Publish what time alone has changed by now, so also by `pending`'s moment. Only while all that is applied is committed."""
+        now = self._clock.now()
+        while owned.part.more_due(now):
+            await self._commit(owned, owned.part.due(now, CHUNK))
+        owned.timely = True
 
     async def _commit(self, owned: Owned, rows: Rows) -> None:
         """Rows, the partition's meta and its watermark in one transaction."""
@@ -217,9 +229,7 @@ class Engine:
                 await self._finish_rebuild(owned)
                 if part.rebuilding_to is not None:
                     return
-            while part.more_due(now):
-                await self._commit(owned, part.due(now, CHUNK))
-            owned.timely = True
+            await self._in_time(owned)
             if owned.pending is None:
                 return
             end = owned.pending[1]
