@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,9 @@ class World:
             assert not door.said.surprises
             return door.said.applied
 
-        wait_fresh(self.house, asyncio.run(one()), 120)
+        with ThreadPoolExecutor(1) as pool:  # Playwright's own loop runs in this thread
+            applied = pool.submit(lambda: asyncio.run(one())).result()
+        wait_fresh(self.house, applied, 120)
 
     def unstarted(self) -> Teacher:
         """A teacher of the first school of plan A who has registered and never studied."""
