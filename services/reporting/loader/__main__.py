@@ -7,6 +7,7 @@ import sys
 import time
 
 import structlog
+from aiokafka.errors import KafkaError
 from faust.types import TP
 from prometheus_client import start_http_server
 
@@ -91,8 +92,12 @@ async def work(conf: Settings) -> None:
     async def ticks() -> None:
         while True:
             await asyncio.sleep(conf.tick_seconds)
-            if stream.app.consumer.assignment():
+            if not stream.app.consumer.assignment():
+                continue
+            try:
                 await loader.tick(stream)
+            except (KafkaError, TimeoutError) as error:  # the broker is away: the stream waits for it, and nothing is claimed
+                _log.warning("kafka away, looking again", error=type(error).__name__)
 
     async def letting_go() -> None:
         await stream.stopping.wait()
