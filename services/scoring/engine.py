@@ -157,8 +157,6 @@ class Engine:
                 _reach(owned)
                 await self._commit(owned, rows)
             else:
-                if rows.get("learning.rejected"):
-                    _note(owned.part.meta, await owned.writer.write(rows, lambda _: {}))
                 await self._finish_rebuild(owned)
             batch.ack()
             self._metrics.batch(owned.part, len(batch.records), folded - started, time.perf_counter() - folded)

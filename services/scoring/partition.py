@@ -22,7 +22,7 @@ from services.scoring.core.facts import Fact
 from services.scoring.core.fold import fold
 from services.scoring.core.state import Learner
 from services.scoring.store import STATE_TOPIC, Entry, Key, Meta, Published, State, cell_rows
-from services.scoring.writer import Rows
+from services.scoring.writer import Row, Rows
 from services.shared.clock import rfc3339
 from services.shared.directory import Directory
 from services.shared.stream import Record
@@ -57,6 +57,7 @@ class Partition:
     entries: dict[Key, Entry] = field(default_factory=dict)
     former: dict[Key, Entry] = field(default_factory=dict)
     already_rejected_below: int = 0
+    held: list[Row] = field(default_factory=list)
     rebuilding_to: int | None = None
     deadlines: list[tuple[int, Key]] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
@@ -92,9 +93,9 @@ class Partition:
         return max(clock_ms, self.meta.tick_ms)
 
     def apply(self, records: Sequence[Record], clock_ms: int) -> Rows:
-        """Fold a batch, but for records below the offset applied. Returns the rows to commit (while rebuilding only rejections)."""
+        """Fold a batch, but for records below the offset applied. Returns the rows to commit (none while rebuilding)."""
         now = self.now(clock_ms)
-        rejected: list[tuple[bytes, bytes | None]] = []
+        rejected: list[Row] = []
         facts: dict[Key, list[Fact]] = {}
         touched: dict[Key, int] = {}
         start = self.meta.applied
@@ -117,6 +118,9 @@ class Partition:
                 touched[key] = offset
         self.counts.records += len(records)
         rows: Rows = {"learning.rejected": rejected}
+        if self.rebuilding_to is not None:  # nothing says yet that these records were read, so they would be rejected twice
+            self.held += rejected
+            rows = {}
         for key, new in facts.items():
             entry = self.entries.get(key)
             first = entry is None
@@ -173,7 +177,7 @@ class Partition:
                 entry = self.entries[key]
                 self._publish(key, entry, set(entry.learner.names()), now, rows)
             chunks.append(rows)
-        last: Rows = {STATE_TOPIC: [], "learning.progress": [], "learning.days": []}
+        last: Rows = {STATE_TOPIC: [], "learning.progress": [], "learning.days": [], "learning.rejected": self.held}
         for key, before in sorted(self.former.items()):
             kept = self.entries.get(key)
             names = set(before.learner.names())
@@ -182,7 +186,7 @@ class Partition:
             last["learning.days"] += [(f"{key[0]}|{key[1]}|{name[4:]}".encode(), None) for name in sorted(gone) if name.startswith("day:")]
             if kept is None:
                 last["learning.progress"].append((f"{key[0]}|{key[1]}".encode(), None))
-        self.former = {}
+        self.former, self.held = {}, []
         self.rebuilding_to = None
         self.meta.tick_ms = now
         return [*chunks, last]

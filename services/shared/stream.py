@@ -234,6 +234,7 @@ class BatchApp:
             broker_max_poll_records=max_records,
             broker_session_timeout=session_timeout,
             broker_heartbeat_interval=session_timeout / 4,
+            stream_processing_timeout=10**9,  # faust calls a stream slow that waits for ClickHouse or a long batch
             broker_request_timeout=300.0,  # also bounds `positions`, so a recovery
             consumer_auto_offset_reset="earliest",
         )
