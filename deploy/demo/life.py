@@ -77,7 +77,7 @@ class _Course:
 
 # chance of studying on a weekday and on a weekend day, most intervals in a sitting
 RHYTHM = {
-    "excellent": (0.62, 0.8, 4), "steady": (0.4, 0.45, 3), "bursty": (0.05, 0.6, 7), "last_minute": (0.05, 0.1, 2),
+    "excellent": (0.62, 0.8, 4), "steady": (0.36, 0.4, 3), "bursty": (0.05, 0.6, 7), "last_minute": (0.05, 0.1, 2),
     "gone_quiet": (0.35, 0.4, 3), "slow": (0.1, 0.15, 2), "never_started": (0.0, 0.0, 0), "never_registered": (0.0, 0.0, 0),
 }  # fmt: skip
 
@@ -112,7 +112,7 @@ class Life:
         life.quality = 0.97 if teacher.habit == "excellent" else 0.65 + 0.3 * rng.random()
         ids = list(plan.courses)
         if plan.rules["selection"] == "chosen":
-            ids = rng.sample(ids, min(len(ids), rng.choice((1, 1, 1, 2, 2, 3))))
+            ids = rng.sample(ids, min(len(ids), rng.choice((1, 1, 1, 1, 2, 2, 3))))
         life.courses = [_Course(course, plan.needed(course)) for course in ids]
         return life
 
@@ -202,7 +202,7 @@ class Life:
         at = midnight + (rng.randrange(9 * 3600, 20 * 3600) if weekend else rng.randrange(19 * 3600, 21 * 3600 + 1800))
         if rng.random() < 0.02:
             at = midnight + 23 * 3600 + 1200 + rng.randrange(1200)  # past midnight
-        if rng.random() < 0.15:
+        if rng.random() < 0.08:
             add(at - 30, "platform.visited", {})
         open_courses = [course for course in self.courses if course.seconds < course.needed]
         course = (open_courses or self.courses)[0]
@@ -244,7 +244,7 @@ class Life:
                     self._later(day + rng.randrange(4, 8), "assignment.graded", self._grade(rng, c, a, tutor))
                 if rng.random() < 0.006:
                     self._suspect(rng, day, submission)
-        posts_wanted = min(14, int(progress * 12) + 1)
+        posts_wanted = min(12, int(progress * 11) + 1)
         while course.posts < posts_wanted and rng.random() < (0.85 if self.plan.items("online") else 0.12):
             course.posts += 1
             at += 45 + rng.randrange(200)

@@ -30,7 +30,7 @@ from services.shared.settings import Settings
 
 START = "2023-12-04T21:30:00+08:00"
 SEED = 2023
-PER_TEACHER = 62  # events of history, roughly: for the progress bar until the real number is known
+PER_TEACHER = 56  # events of history, roughly: for the progress bar until the real number is known
 PULSE = 0.5  # real seconds between two looks at what has happened meanwhile
 
 
