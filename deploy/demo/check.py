@@ -30,7 +30,7 @@ from deploy.local.supervisor import Busy, is_held
 from services.shared.clock import parse_clock
 from services.shared.settings import Settings
 
-LOOKED_AT = 400  # learners whose own page of the API is compared; the lists cover everybody
+LOOKED_AT = 150  # learners whose own page of the API is compared; the lists cover everybody
 ISO = "date_time_output_format = 'iso'"
 
 
