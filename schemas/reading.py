@@ -373,3 +373,21 @@ def read_record(key: bytes | None, value: bytes | None, timestamp_ms: int, parti
         ended, sat = sound.get("/data/ended_at"), sound.get("/data/sat_at")
         verdicts += ahead_of(ingested_ms + AHEAD_MS, sound.get("/time"), ended, sat)
     return in_order(verdicts + found)
+
+
+def _only(found: Event | list[Verdict], types: dict[str, type[Frozen]], expected: str) -> Event | list[Verdict]:
+    if isinstance(found, Event) and found.type not in types:
+        return [Verdict("/type", "unknown_type", expected)]
+    return found
+
+
+def read_activity(key: bytes | None, value: bytes | None, timestamp_ms: int, partition: int, partitions: int) -> Event | list[Verdict]:
+    """`read_record` for `learning.activity`, where only a learner's events belong: units and staff are `unknown_type`."""
+    found = read_record(key, value, timestamp_ms, partition, partitions)
+    return _only(found, LEARNER_TYPES, "A learner's event is expected; units and staff belong to organisation.directory")
+
+
+def read_directory(key: bytes | None, value: bytes | None, timestamp_ms: int, partition: int, partitions: int) -> Event | list[Verdict]:
+    """`read_record` for `organisation.directory`, where only units and staff belong."""
+    found = read_record(key, value, timestamp_ms, partition, partitions)
+    return _only(found, DIRECTORY_TYPES, "A unit's or staff member's event is expected; learners' belong to learning.activity")

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from schemas.activity import LEARNER_TYPES
 from schemas.progress import Origin, Rejected, RejectedError
-from schemas.reading import Event, read_record
+from schemas.reading import Event, read_activity
 from schemas.verdicts import Verdict
 from services.scoring.core.facts import Fact, fact_of
 
@@ -24,12 +23,8 @@ class Refused(msgspec.Struct, frozen=True):
 
 def decode(key: bytes | None, value: bytes | None, timestamp_ms: int, partition: int, partitions: int) -> tuple[str, str, Fact] | Refused:
     """One record of `learning.activity` as (programme, learner, fact), or why it can't be one."""
-    event = read_record(key, value, timestamp_ms, partition, partitions)
+    event = read_activity(key, value, timestamp_ms, partition, partitions)
     if isinstance(event, Event):
-        if event.type not in LEARNER_TYPES:
-            return Refused(
-                [Verdict("/type", "unknown_type", "A learner's event is expected; units and staff belong to organisation.directory")]
-            )
         return event.programme, event.subject, fact_of(event)
     return Refused(event)
 

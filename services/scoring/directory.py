@@ -6,7 +6,7 @@ import asyncio
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from schemas.reading import Event, read_record
+from schemas.reading import Event, read_directory
 from services.shared.directory import Directory
 from services.shared.stream import die
 
@@ -27,7 +27,7 @@ async def follow(bootstrap: str, partitions: int, directory: Directory, caught_u
         while True:
             for tp, records in (await consumer.getmany(timeout_ms=200)).items():
                 for record in records:
-                    event = read_record(record.key, record.value, record.timestamp, tp.partition, partitions)
+                    event = read_directory(record.key, record.value, record.timestamp, tp.partition, partitions)
                     if isinstance(event, Event):
                         directory.fold(event)
             if not caught_up.is_set() and all([await consumer.position(tp) >= ends[tp] for tp in tps]):

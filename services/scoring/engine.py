@@ -29,6 +29,8 @@ from services.shared.stream import Batch, BatchApp, die
 WATERMARKS = "learning.watermarks"
 CHUNK = 2_000
 """Learners in one transaction of a tick or a rebuild."""
+AT_ONCE = 10_000
+"""Records beyond which waiting batches are not put into one transaction."""
 
 _encode = msgspec.json.Encoder().encode
 _log = structlog.get_logger()
@@ -41,6 +43,7 @@ class Owned:
     part: Partition
     writer: Writer
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    batches: asyncio.Queue[Batch] = field(default_factory=lambda: asyncio.Queue(4))
     pending: tuple[int, int] | None = None
     timely: bool = False  # what time alone changes up to `pending`'s moment is done
     said: tuple[int, int] = (-1, -1)
@@ -79,6 +82,7 @@ class Engine:
         self._metrics = metrics
         self._owned: dict[int, Owned] = {}
         self._moving = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
         self.app = BatchApp(
             "chalk-scoring",
             bootstrap,
@@ -93,7 +97,8 @@ class Engine:
         """Work until a signal to stop; what is under way is finished first."""
         ticking = asyncio.create_task(self._ticks())
         await self.app.run()
-        ticking.cancel()
+        for task in (ticking, *self._tasks):
+            task.cancel()
         for owned in self._owned.values():
             async with owned.lock:
                 await owned.writer.stop()
@@ -107,6 +112,7 @@ class Engine:
                 new = sorted(tp.partition for tp in assigned if tp.topic == ACTIVITY and tp.partition not in self._owned)
                 for number, owned in zip(new, await asyncio.gather(*map(self._take, new)), strict=True):
                     self._owned[number] = owned
+                    self._tasks.append(asyncio.create_task(self._work(owned)))
                 return {tp: self._owned[tp.partition].part.meta.applied for tp in assigned if tp.topic == ACTIVITY}
         except Exception as error:
             die(f"taking over partitions: {error!r}")
@@ -139,27 +145,46 @@ class Engine:
     # -- work ----------------------------------------------------------------------------------------------------------------------
 
     async def handle(self, batch: Batch) -> None:
-        """One fetched batch: fold, commit, acknowledge."""
+        """Hand a fetched batch to its partition's own task, so that one partition is folded while another's transaction commits."""
         owned = self._owned.get(batch.partition)
         if owned is None:
             batch.drop()
-            return
-        async with owned.lock:
-            if self._owned.get(batch.partition) is not owned:
-                batch.drop()
-                return
-            started = time.perf_counter()
-            if owned.part.rebuilding_to is None:
-                await self._in_time(owned)  # before the batch: its commits would name offsets of which nothing is kept yet
-            rows = owned.part.apply(batch.records, self._clock.now())
-            folded = time.perf_counter()
-            if owned.part.rebuilding_to is None:
-                _reach(owned)
-                await self._commit(owned, rows)
-            else:
-                await self._finish_rebuild(owned)
+        else:
+            await owned.batches.put(batch)
+
+    async def _work(self, owned: Owned) -> None:
+        """A partition's batches, as many at once as wait: fold, commit, acknowledge. Goes on dropping after the partition is given up."""
+        try:
+            while True:
+                batches = [await owned.batches.get()]
+                while not owned.batches.empty() and sum(len(batch.records) for batch in batches) < AT_ONCE:
+                    batches.append(owned.batches.get_nowait())
+                async with owned.lock:
+                    if self._owned.get(owned.part.number) is owned:
+                        await self._handle(owned, batches)
+                    else:
+                        for batch in batches:
+                            batch.drop()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            die(f"{ACTIVITY}:{owned.part.number}: {error!r}")
+
+    async def _handle(self, owned: Owned, batches: list[Batch]) -> None:
+        started = time.perf_counter()
+        part, records = owned.part, [record for batch in batches for record in batch.records]
+        if part.rebuilding_to is None:
+            await self._in_time(owned)  # before the batch: its commits would name offsets of which nothing is kept yet
+        rows = part.apply(records, self._clock.now())
+        folded = time.perf_counter()
+        if part.rebuilding_to is None:
+            _reach(owned)
+            await self._commit(owned, rows)
+        else:
+            await self._finish_rebuild(owned)
+        for batch in batches:
             batch.ack()
-            self._metrics.batch(owned.part, len(batch.records), folded - started, time.perf_counter() - folded)
+        self._metrics.batch(part, len(records), folded - started, time.perf_counter() - folded)
 
     async def _finish_rebuild(self, owned: Owned) -> None:
         part = owned.part

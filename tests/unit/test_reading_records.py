@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kafka.partitioner.default import murmur2 as library_murmur2
 
-from schemas.reading import Event, content, murmur2, partition_of, read_item, read_record
+from schemas.reading import Event, content, murmur2, partition_of, read_activity, read_directory, read_item, read_record
 from schemas.strictjson import NotJson, depth, parse, split_array
 from tests.unit.test_reading_items import item
 
@@ -156,3 +156,24 @@ def test_nesting() -> None:
     ):
         with pytest.raises(NotJson):
             split_array(text)
+
+
+def test_each_topic_takes_only_what_belongs_there() -> None:
+    """A learner among the units would stop whoever folds the directory; a unit among the learners would be nobody's event."""
+    learner = json.dumps(item()).encode()
+    unit = {"unit_id": "p", "level": "province", "name": "河北省"}
+    declared = {
+        "specversion": "1.0",
+        "id": "u",
+        "source": "/p",
+        "type": "chalkstream.unit.declared.v1",
+        "subject": "p",
+        "time": "2023-06-01T00:00:00Z",
+        "data": unit,
+    }
+    province, place = json.dumps(declared).encode(), partition_of(b"p", 4)
+    assert isinstance(read_activity(b"t-1", learner, NOW, HERE, 4), Event)
+    assert isinstance(read_directory(b"p", province, NOW, place, 4), Event)
+    for found in (read_activity(b"p", province, NOW, place, 4), read_directory(b"t-1", learner, NOW, HERE, 4)):
+        assert not isinstance(found, Event)
+        assert [(one.pointer, one.code) for one in found] == [("/type", "unknown_type")]

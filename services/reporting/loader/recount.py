@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.programme import Programme
-from schemas.reading import Event, read_record
+from schemas.reading import Event, read_directory
 from services.scoring.codec import Refused, decode
 from services.scoring.core.facts import Fact
 from services.scoring.core.fold import fold
@@ -79,8 +79,8 @@ class Recount:
             self.records += 1
             key, value, stamp = record.key, record.value, record.timestamp  # type: ignore[attr-defined]
             if tp.topic == DIRECTORY:
-                event = read_record(key, value, stamp, tp.partition, self.partitions[DIRECTORY])
-                if isinstance(event, Event) and event.type.startswith(("chalkstream.unit.", "chalkstream.staff.")):
+                event = read_directory(key, value, stamp, tp.partition, self.partitions[DIRECTORY])
+                if isinstance(event, Event):
                     self.directory.fold(event)
                 continue
             found = decode(key, value, stamp, tp.partition, self.partitions[ACTIVITY])

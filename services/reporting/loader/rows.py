@@ -33,7 +33,7 @@ from schemas.progress import (
     decode,
     instant_ms,
 )
-from schemas.reading import Event, content, read_record
+from schemas.reading import Event, content, read_activity, read_directory
 from schemas.verdicts import Bad, Verdict
 from services.shared.directory import Directory
 
@@ -222,7 +222,7 @@ def activity_rows(
     key: bytes | None, value: bytes | None, timestamp_ms: int, partition: int, partitions: int, offset: int
 ) -> tuple[Row | None, Row]:
     """A record of `learning.activity` as (its row of store.events, None where it is unsound; its row of store.records)."""
-    event = read_record(key, value, timestamp_ms, partition, partitions)
+    event = read_activity(key, value, timestamp_ms, partition, partitions)
     if not isinstance(event, Event):
         return None, _unsound_row(value, timestamp_ms, partition, offset, event)
     digest, ingested = event.digest, event.ingested_at_ms
@@ -274,8 +274,8 @@ def directory_row(
 
     All records of one unit lie in one partition, so the offset that settled it is a version: a repeated load gives the same.
     """
-    event = read_record(key, value, timestamp_ms, partition, partitions)
-    if not isinstance(event, Event) or not event.type.startswith(("chalkstream.unit.", "chalkstream.staff.")):
+    event = read_directory(key, value, timestamp_ms, partition, partitions)
+    if not isinstance(event, Event):
         return None
     if not directory.fold(event):
         return None
