@@ -56,10 +56,12 @@ def parse_instant(text: str) -> int:
 
 def rfc3339(ms: int) -> str:
     """`YYYY-MM-DDTHH:MM:SS.mmmZ` of milliseconds since 1970."""
-    whole, rest = divmod(ms, 1000)
-    return f"{_to_second(whole)}.{rest:03d}Z"
+    days, rest = divmod(ms, 86_400_000)
+    seconds, thousandths = divmod(rest, 1000)
+    minutes, second = divmod(seconds, 60)
+    return f"{_day(days)}T{minutes // 60:02d}:{minutes % 60:02d}:{second:02d}.{thousandths:03d}Z"
 
 
 @lru_cache(65536)
-def _to_second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+def _day(number: int) -> str:
+    return datetime.fromtimestamp(number * 86_400, UTC).strftime("%Y-%m-%d")

@@ -8,10 +8,11 @@ Structs hold the wire form: decimals are text with two places (`"12.75"`), insta
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
+
+from schemas.instants import rfc3339
 
 Version = tuple[int, int, int]
 BLANK: Version = (0, 0, 0)
@@ -192,17 +193,7 @@ def cents(text: str) -> int:
     return int(whole) * 100 + int(rest)
 
 
-@lru_cache(maxsize=65536)
-def _day(number: int) -> str:
-    return datetime.fromtimestamp(number * 86_400, UTC).strftime("%Y-%m-%d")
-
-
-def instant(ms: int) -> str:
-    """Milliseconds since 1970 UTC as `YYYY-MM-DDTHH:MM:SS.mmmZ`."""
-    days, rest = divmod(ms, 86_400_000)
-    seconds, thousandths = divmod(rest, 1000)
-    minutes, second = divmod(seconds, 60)
-    return f"{_day(days)}T{minutes // 60:02d}:{minutes % 60:02d}:{second:02d}.{thousandths:03d}Z"
+instant = rfc3339
 
 
 def instant_or_none(ms: int | None) -> str | None:

@@ -126,7 +126,7 @@ class Area:
 
 def _show(value: object) -> str:
     if isinstance(value, At):
-        from services.shared.clock import rfc3339
+        from schemas.instants import rfc3339
 
         return rfc3339(int(value))
     return str(value)

@@ -10,7 +10,7 @@ from typing import Any
 from kafka.errors import KafkaTimeoutError
 
 from deploy.demo.life import Sent
-from services.shared.clock import rfc3339
+from schemas.instants import rfc3339
 from services.shared.kafka import make_producer
 
 TOPIC = "learning.activity"

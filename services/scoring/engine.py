@@ -16,13 +16,14 @@ import msgspec
 import structlog
 from faust.types import TP
 
+from schemas.instants import rfc3339
 from schemas.programme import Programme
 from schemas.progress import Watermark
 from services.scoring.metrics import Metrics
 from services.scoring.partition import ACTIVITY, Partition
 from services.scoring.store import STATE_TOPIC, Meta, is_empty, meta_row, recover
 from services.scoring.writer import Rows, Writer
-from services.shared.clock import Clock, rfc3339
+from services.shared.clock import Clock
 from services.shared.directory import Directory
 from services.shared.stream import Batch, BatchApp, die
 

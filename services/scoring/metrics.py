@@ -28,4 +28,4 @@ class Metrics:
         self._learners.labels(part.number).set(len(part.entries))
         self._applied.labels(part.number).set(part.meta.applied)
         self._behind.labels(part.number).set(max(0, end - part.meta.applied))
-        self._rejected.labels(part.number).set(part.counts.rejected)
+        self._rejected.labels(part.number).set(part.rejected)

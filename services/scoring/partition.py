@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from schemas.instants import rfc3339
 from schemas.programme import Programme
 from schemas.progress import BLANK
 from services.scoring.codec import Refused, decode, refusal
@@ -23,22 +24,11 @@ from services.scoring.core.fold import fold
 from services.scoring.core.state import Learner
 from services.scoring.store import STATE_TOPIC, Entry, Key, Meta, Published, State, cell_rows
 from services.scoring.writer import Row, Rows
-from services.shared.clock import rfc3339
 from services.shared.directory import Directory
 from services.shared.stream import Record
 
 ACTIVITY = "learning.activity"
 _encode = msgspec.json.Encoder().encode
-
-
-@dataclass
-class Counts:
-    """What a partition has done since it was taken, for metrics."""
-
-    records: int = 0
-    rejected: int = 0
-    skipped: int = 0
-    published: int = 0
 
 
 @dataclass
@@ -60,7 +50,7 @@ class Partition:
     held: list[Row] = field(default_factory=list)
     rebuilding_to: int | None = None
     deadlines: list[tuple[int, Key]] = field(default_factory=list)
-    counts: Counts = field(default_factory=Counts)
+    rejected: int = 0
 
     @classmethod
     def of(
@@ -102,11 +92,10 @@ class Partition:
         for record in records:
             offset = record.offset
             if offset < start:
-                self.counts.skipped += 1
                 continue
             found = decode(record.key, record.value, record.timestamp, self.number, self.partitions)
             if isinstance(found, Refused):
-                self.counts.rejected += 1
+                self.rejected += 1
                 if offset >= self.already_rejected_below:
                     value = refusal(found, ACTIVITY, self.number, offset, record.key, record.value, rfc3339(now))
                     rejected.append((record.key or b"", value))
@@ -116,7 +105,6 @@ class Partition:
                 key = (programme, learner_id)
                 facts.setdefault(key, []).append(fact)
                 touched[key] = offset
-        self.counts.records += len(records)
         rows: Rows = {"learning.rejected": rejected}
         if self.rebuilding_to is not None:  # nothing says yet that these records were read, so they would be rejected twice
             self.held += rejected
@@ -204,7 +192,6 @@ class Partition:
         progress.version, progress.updated_at = BLANK, ""
         body = hashlib.blake2b(_encode(progress), digest_size=16).digest()
         if body != published.body:
-            self.counts.published += 1
             for change in changes(rules, entry.learner, published.flags, progress, now):
                 path = self.directory.path(progress.class_id)
                 change.school_id, change.county_id, change.city_id, change.province_id = path

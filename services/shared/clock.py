@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+
+from schemas.instants import rfc3339
 
 _FORM = re.compile(r"(?P<start>[^@/]+)@(?P<speed>\d+(?:\.\d+)?)(?:/(?P<anchor>\S+))?")
 
@@ -22,12 +24,6 @@ def _ms(text: str, what: str) -> int:
     if moment.tzinfo is None:
         raise ValueError(f"CHALK_CLOCK: {what} {text!r} has no UTC offset")
     return round(moment.timestamp() * 1000)
-
-
-def rfc3339(ms: int) -> str:
-    """An instant in milliseconds since 1970 as `YYYY-MM-DDTHH:MM:SS.mmmZ`."""
-    whole, rest = divmod(ms, 1000)
-    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{rest:03d}Z"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from schemas.instants import parse_instant
+from schemas.instants import parse_instant, rfc3339
 from schemas.programme import load_programmes
 from services.reporting.api.facts import Facts, KeyTaken, LogUnavailable
 from services.reporting.api.scope import NotVisible, Scope
 from services.reporting.identity.store import IdentityStore
 from services.reporting.reminders.desk import ReminderDesk
 from services.reporting.reminders.limits import DAY_MS, HOUR_MS, Limits, Outcome, not_before
-from services.shared.clock import rfc3339
 from services.shared.settings import ROOT
 
 P = "zhuozhou-2023"

@@ -15,12 +15,12 @@ from typing import Any
 from sqlalchemy import Column, MetaData, String, Table, Text, select
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from schemas.instants import parse_instant
+from schemas.instants import parse_instant, rfc3339
 from schemas.programme import Programme
 from schemas.reading import read_item
 from schemas.verdicts import Verdict
 from services.reporting.durable import sqlite
-from services.shared.clock import Clock, rfc3339
+from services.shared.clock import Clock
 
 SOURCE = "/chalkstream/reporting"
 LONGEST_ID = 128

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from services.shared.clock import rfc3339
+from schemas.instants import rfc3339
 
 
 def plain(value: Any) -> Any:

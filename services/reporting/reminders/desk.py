@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
+from schemas.instants import rfc3339
 from schemas.programme import Programme
 from services.reporting.api.facts import SOURCE, Facts
 from services.reporting.api.queries import Queries, Row
@@ -23,7 +24,7 @@ from services.reporting.api.scope import NotVisible, Scope
 from services.reporting.identity.store import IdentityStore
 from services.reporting.reminders.book import Book
 from services.reporting.reminders.limits import Limits, Outcome, limits_of, not_before
-from services.shared.clock import Clock, rfc3339
+from services.shared.clock import Clock
 
 log = structlog.get_logger()
 
