@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -28,6 +27,7 @@ from services.reporting.deps import Deps
 from services.reporting.identity.sessions import Sessions, secret_of
 from services.reporting.identity.store import IdentityStore
 from services.reporting.reminders.desk import ReminderDesk
+from services.reporting.web import mount
 from services.shared.clickhouse import connect
 from services.shared.clock import Clock
 from services.shared.settings import ROOT, Settings
@@ -86,9 +86,7 @@ def build_app(deps: Deps, ready: Callable[[], bool]) -> FastAPI:
     _docs(app)
     app.include_router(routes.router, tags=["figures"])
     app.include_router(posts.router, tags=["facts"])
-    mount = getattr(importlib.import_module("services.reporting.web"), "mount", None)
-    if mount is not None:
-        mount(app, deps)
+    mount(app, deps)
     return app
 
 
