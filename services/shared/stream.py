@@ -40,6 +40,7 @@ INTERNALS = {
         "_acked",
         "_acked_index",
         "_unacked_messages",
+        "_wait_for_ack",
         "_new_offset",
         "_add_gap",
         "_to_message",
@@ -162,6 +163,13 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         acked.clear()
         return top + 1
 
+    async def _wait_for_ack(self, timeout: float) -> None:  # noqa: ASYNC109
+        """faust comes here, before a rebalance or a stop, as long as anything is unacknowledged; what is held back on purpose until
+        other partitions have gone on would never be."""
+        self.app.chalk_let_go()
+        if self._unacked_messages:
+            await super()._wait_for_ack(timeout)
+
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Every batch is a "gap" to stock faust, which would remember it for ever."""
 
@@ -204,7 +212,8 @@ class BatchApp:
     """A faust app of batch agents, one a topic.
 
     `positions(assigned) -> {tp: next offset}` is awaited before anything is fetched after each assignment (so state is recovered
-    there) and says where to read from instead of the committed offset; `revoked(tps)` before partitions go elsewhere.
+    there) and says where to read from instead of the committed offset; `revoked(tps)` before partitions go elsewhere. Before that, and
+    before a stop, every batch has to be acknowledged or dropped: `let_go()` is called, maybe often, to drop those that are held back.
     """
 
     def __init__(
@@ -215,6 +224,7 @@ class BatchApp:
         *,
         positions: Positions | None = None,
         revoked: Callable[[set[TP]], Awaitable[None]] | None = None,
+        let_go: Callable[[], None] = lambda: None,
         datadir: str = "/tmp/chalk-faust",
         session_timeout: float = 10.0,
         max_fetch_bytes: int = 4 << 20,
@@ -239,6 +249,7 @@ class BatchApp:
             consumer_auto_offset_reset="earliest",
         )
         self.app.chalk_positions = positions
+        self.app.chalk_let_go = let_go
         self.app.transport = _Transport(self.app.conf.broker_consumer, self.app)
         if revoked is not None:
             hook = revoked

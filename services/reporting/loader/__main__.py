@@ -13,7 +13,7 @@ from prometheus_client import start_http_server
 
 from schemas.programme import RuleError, load_programmes
 from schemas.topics import load_topics
-from services.reporting.loader.loader import DIRECTORY, TOPICS, Loader
+from services.reporting.loader.loader import DIRECTORY, TOPICS, WATERMARKS, Loader
 from services.reporting.loader.metrics import Metrics
 from services.reporting.loader.rows import Row, course_rows, watermark_row
 from services.reporting.loader.sink import Sink
@@ -70,6 +70,7 @@ async def work(conf: Settings) -> None:
 
     async def positions(assigned: set[TP]) -> dict[TP, int]:
         """The directory is folded anew at every start; the rest goes on where it was acknowledged."""
+        _log.info("partitions assigned", count=len(assigned), watermarks=TP(WATERMARKS, 0) in assigned)
         return {tp: 0 for tp in assigned if tp.topic == DIRECTORY}
 
     stream = Stream(
@@ -77,6 +78,7 @@ async def work(conf: Settings) -> None:
         conf.bootstrap,
         dict.fromkeys(TOPICS, loader.handle),
         positions=positions,
+        let_go=loader.let_go,
         datadir=str(conf.data.resolve() / "loader"),
         max_records=10_000,
     )
@@ -99,14 +101,13 @@ async def work(conf: Settings) -> None:
             except (KafkaError, TimeoutError) as error:  # the broker is away: the stream waits for it, and nothing is claimed
                 _log.warning("kafka away, looking again", error=type(error).__name__)
 
-    async def letting_go() -> None:
+    async def last() -> None:
         await stream.stopping.wait()
         await loader.flush()
-        loader.let_go()
 
     if conf.loader_metrics_port:
         start_http_server(conf.loader_metrics_port, "127.0.0.1")
-    jobs = [asyncio.create_task(guarded(job.__name__, job())) for job in (loader.run, ticks, letting_go)]
+    jobs = [asyncio.create_task(guarded(job.__name__, job())) for job in (loader.run, ticks, last)]
     await stream.run()
     for job in jobs:
         job.cancel()

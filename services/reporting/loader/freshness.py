@@ -33,6 +33,7 @@ class Freshness:
     partitions: Mapping[str, int]
     stored: dict[tuple[str, int], int] = field(default_factory=dict)
     _words: dict[int, deque[Word]] = field(default_factory=dict)
+    _heard: dict[int, int] = field(default_factory=dict)
     _pending: dict[str, tuple[int, dict[int, int]]] = field(default_factory=dict)
     _as_of: dict[str, int] = field(default_factory=dict)
     _claimed: dict[tuple[str, int], Row] = field(default_factory=dict)
@@ -43,6 +44,10 @@ class Freshness:
         self.stored[place] = max(self.stored.get(place, 0), next_offset)
 
     def hear(self, word: Word) -> None:
+        """Words come in the order of their offsets; one that is read again after a rebalance is known."""
+        if word.log_offset <= self._heard.get(word.log_partition, -1):
+            return
+        self._heard[word.log_partition] = word.log_offset
         self._words.setdefault(word.said.partition, deque()).append(word)
 
     def unsettled(self, log_partition: int) -> int | None:

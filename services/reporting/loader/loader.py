@@ -167,7 +167,7 @@ class Loader:
         self._held = kept
 
     def let_go(self) -> None:
-        """Before a stop: what is held back will be read again."""
+        """Before a rebalance or a stop: what is held back will be read again."""
         for batch in self._held:
             batch.drop()
         self._held.clear()
