@@ -16,7 +16,7 @@ from pathlib import Path
 
 from schemas.days import Days
 from schemas.rulefile import read_rules
-from schemas.rulemodel import Conditions, ExamItem, Reminders, RuleFile, Scheme, Steps
+from schemas.rulemodel import Conditions, ExamItem, Reminders, RuleFile, Scheme, Steps, Tutors
 from schemas.ruleyaml import Document, RuleError, read_document
 
 __all__ = ["Programme", "RuleError", "digest", "load_programme", "load_programmes", "programme_of"]
@@ -162,6 +162,20 @@ class ReminderRules:
 
 
 @dataclass(frozen=True, slots=True)
+class TutorRules:
+    """How many learners a tutor looks after, and `school`: (from so many learners, tutors) in rising order."""
+
+    at_least: int
+    at_most: int
+    school: tuple[tuple[int, int], ...]
+
+    def required(self, learners: int) -> int:
+        """Tutors that a school of so many learners has to have: those of its size, more where each had above `at_most`."""
+        by_size = max((tutors for first, tutors in self.school if learners >= first), default=0)
+        return max(by_size, -(-learners // self.at_most))
+
+
+@dataclass(frozen=True, slots=True)
 class OnlineAges:
     """In 1/100 years, as written in the file."""
 
@@ -208,6 +222,7 @@ class Programme:
     days: Days = field(repr=False, compare=False)
     year: int = 0
     """The year in which `starts` lies: ages count at its end."""
+    tutors: TutorRules | None = None
 
     def day_of(self, ms: int) -> str:
         """The local day of an instant."""
@@ -286,6 +301,13 @@ def _criteria(conditions: Conditions, hour: int) -> Criteria:
     )
 
 
+def _tutors(rules: Tutors | None) -> TutorRules | None:
+    if rules is None:
+        return None
+    load = rules.learners_each
+    return TutorRules(load.at_least, load.at_most, tuple((step.from_learners, step.tutors) for step in rules.school))
+
+
 def programme_of(rules: RuleFile) -> Programme:
     """The exact form of a sound rule file."""
     calendar = rules.calendar
@@ -355,6 +377,7 @@ def programme_of(rules: RuleFile) -> Programme:
         midnight_days=tuple((calendar.starts + timedelta(days=n)).isoformat() for n in range(length)),
         days=days,
         year=calendar.starts.year,
+        tutors=_tutors(rules.tutors),
     )
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from schemas.ruleyaml import Plain
 
@@ -274,6 +275,34 @@ class Reminders(Part):
     most_in_30_days: Whole
 
 
+class Load(Part):
+    """Learners that one tutor looks after."""
+
+    at_least: Whole
+    at_most: Whole
+
+
+class SchoolTutors(Part):
+    """A school of so many learners or more has so many tutors."""
+
+    from_learners: Whole
+    tutors: Whole
+
+
+class Tutors(Part):
+    learners_each: Load
+    school: Annotated[list[SchoolTutors], Some]
+
+    @model_validator(mode="after")
+    def _rising(self) -> Tutors:
+        if not 0 < self.learners_each.at_least <= self.learners_each.at_most:
+            raise ValueError("learners_each: 0 < at_least <= at_most must hold")
+        for before, after in pairwise(self.school):
+            if not (before.from_learners < after.from_learners and before.tutors <= after.tutors):
+                raise ValueError("school: from_learners must rise, and tutors must not fall")
+        return self
+
+
 class RuleFile(Part):
     id: Id
     rules_version: Whole
@@ -293,3 +322,4 @@ class RuleFile(Part):
     result: Result
     attention: Attention = Attention()
     reminders: Reminders | None = None
+    tutors: Tutors | None = None
