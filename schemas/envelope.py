@@ -120,19 +120,20 @@ def _event_id(value: Any) -> str:
     return value
 
 
-_good_sources: set[str] = set()  # platforms are few: their names are checked once
+GOOD_SOURCES: set[str] = set()
+"""Sources met that are sound: platforms are few, their names are checked once."""
 
 
 def _source(value: Any) -> str:
     if type(value) is not str:
         raise PydanticCustomError("wrong_type", "A text is expected")
-    if value in _good_sources:
+    if value in GOOD_SOURCES:
         return value
     wrong_length, odd = not 1 <= len(value) <= 256, URI_REFERENCE.fullmatch(value) is None
     if wrong_length or odd:
         raise _codes(wrong_length, odd, "A URI reference (RFC 3986) of 1 to 256 characters is expected")
-    if len(_good_sources) < 1000:
-        _good_sources.add(value)
+    if len(GOOD_SOURCES) < 1000:
+        GOOD_SOURCES.add(value)
     return value
 
 
