@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 
 from schemas.days import Days
-from schemas.rulefile import read_rules
+from schemas.rulefile import read_rules, read_warnings
 from schemas.rulemodel import Conditions, ExamItem, Reminders, RuleFile, Scheme, Steps, Tutors
 from schemas.ruleyaml import Document, RuleError, read_document
 
@@ -223,6 +223,8 @@ class Programme:
     year: int = 0
     """The year in which `starts` lies: ages count at its end."""
     tutors: TutorRules | None = None
+    warnings: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """What its rule file says but hardly means, as `path:line: field: reason`."""
 
     def day_of(self, ms: int) -> str:
         """The local day of an instant."""
@@ -382,13 +384,19 @@ def programme_of(rules: RuleFile) -> Programme:
 
 
 def load_programme(path: Path) -> Programme:
-    """The programme of one rule file. Raises RuleError (path, line, reason)."""
-    return programme_of(read_rules(read_document(path)))
+    """The programme of one rule file, with what it is warned of. Raises RuleError (path, line, reason; all of its `problems`)."""
+    return _loaded(read_document(path))
+
+
+def _loaded(document: Document) -> Programme:
+    rules = read_rules(document)
+    said = tuple(f"{document.path}:{one.line}: {one.text}" for one in read_warnings(document, rules))
+    return replace(programme_of(rules), warnings=said)
 
 
 def load_text(text: str, path: str = "rules.yaml") -> Programme:
     """Like `load_programme`, from text that is already here."""
-    return programme_of(read_rules(Document(path, text)))
+    return _loaded(Document(path, text))
 
 
 def load_programmes(folder: Path | str) -> dict[str, Programme]:
@@ -403,7 +411,7 @@ def load_programmes(folder: Path | str) -> dict[str, Programme]:
     origin: dict[str, Path] = {}
     for path in sorted(p for p in folder.iterdir() if p.suffix in (".yaml", ".yml") and p.is_file()):
         document = read_document(path)
-        programme = programme_of(read_rules(document))
+        programme = _loaded(document)
         if programme.id in found:
             raise RuleError(path, document.line(("id",)), f"id: {programme.id} is the id of {origin[programme.id]}, too")
         found[programme.id] = programme

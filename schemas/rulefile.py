@@ -1,38 +1,40 @@
-"""From a rule file's document to its sound model, or to the first thing that is wrong with it."""
+"""From a rule file's document to its sound model, or to everything that is wrong with it; and to what looks like a mistake."""
 
 from __future__ import annotations
 
 from pydantic import ValidationError
 
 from schemas.rulechecks import refusals_of
+from schemas.ruleloose import sound_part
 from schemas.rulemodel import RuleFile
-from schemas.ruleyaml import Document, RuleError, Where
+from schemas.rulewarnings import warnings_of
+from schemas.rulewords import said
+from schemas.ruleyaml import Document, Problem, RuleError, Where, place_of
 
 
 def read_rules(document: Document) -> RuleFile:
-    """The sound rule file that a document holds. Raises RuleError with the first thing (by line) that is wrong."""
+    """The sound rule file that a document holds. Raises RuleError with everything that is wrong, by line."""
     if not isinstance(document.value, dict):
         raise RuleError(document.path, 1, "must be a mapping of fields")
+    found: list[tuple[Where, str]] = []
+    rules: RuleFile | None = None
     try:
         rules = RuleFile.model_validate(document.value)
     except ValidationError as error:
-        problems = sorted((document.line(item["loc"]), *_said(item["loc"], item["type"], item["msg"])) for item in error.errors())
-        line, place, reason = problems[0]
-        raise RuleError(document.path, line, f"{place}: {reason}") from error
-    refusals = sorted((document.line(where), reason) for where, reason in refusals_of(rules))
-    if refusals:
-        raise RuleError(document.path, *refusals[0])
+        found = said(error)
+    found += refusals_of(rules or sound_part(document.value), {where for where, _ in found})
+    problems = _in_order(document, found)
+    if problems or rules is None:
+        first = problems[0]
+        raise RuleError(document.path, first.line, first.text, problems)
     return rules
 
 
-def _said(loc: Where, kind: str, message: str) -> tuple[str, str]:
-    place = ".".join(str(part) for part in loc)
-    if kind == "extra_forbidden":
-        return place, "unknown key"
-    if kind == "missing":
-        return place, "is missing"
-    if kind == "too_short":
-        return place, "must not be empty"
-    if kind.startswith(("model", "dict", "list")):
-        return place, "must be a list" if kind.startswith("list") else "must be a mapping of fields"
-    return place, message.removeprefix("Value error, ")
+def read_warnings(document: Document, rules: RuleFile) -> list[Problem]:
+    """What is allowed in a sound rule file, but is hardly meant, by line."""
+    return sorted(Problem(document.line(where), place_of(where), reason) for where, reason in warnings_of(rules))
+
+
+def _in_order(document: Document, found: list[tuple[Where, str]]) -> list[Problem]:
+    problems = {Problem(document.line(where), place_of(where), reason) for where, reason in found}
+    return sorted(problems.union(document.problems))

@@ -6,7 +6,9 @@ YAML's own types would turn 7.5 into a float, 010 into 8, 21:00 into 1260 and `n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -14,14 +16,35 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 Where = tuple[str | int, ...]
 
 
-class RuleError(ValueError):
-    """A rule file that is wrong: `path`, `line` (from 1; 0 where the file as a whole is meant) and `reason`."""
+MOST_NODES = 50_000  # aliases may make a small file endless
 
-    def __init__(self, path: Path | str, line: int, reason: str) -> None:
+
+class Problem(NamedTuple):
+    """One thing to say about a rule file: `line` from 1 (0: the file as a whole), `place` the field's path (may be '')."""
+
+    line: int
+    place: str
+    reason: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.place}: {self.reason}" if self.place else self.reason
+
+
+class RuleError(ValueError):
+    """A rule file that is refused: `path`, and `line` and `reason` of the first of its `problems`, which are all there are."""
+
+    def __init__(self, path: Path | str, line: int, reason: str, problems: Sequence[Problem] = ()) -> None:
         super().__init__(f"{path}:{line}: {reason}")
         self.path = str(path)
         self.line = line
         self.reason = reason
+        self.problems = tuple(problems) or (Problem(line, "", reason),)
+
+
+def place_of(where: Where) -> str:
+    """A field's path as people read it: `scoring.online.items.0.points`."""
+    return ".".join(map(str, where))
 
 
 class Plain(str):
@@ -31,11 +54,16 @@ class Plain(str):
 
 
 class Document:
-    """A YAML file as dicts, lists and text; `line(where)` is the line of the nearest thing on the way to `where`."""
+    """A YAML file as dicts, lists and text; `line(where)` is the line of the nearest thing on the way to `where`.
+
+    `problems` are keys that come twice (the first holds) or are no text. Raises RuleError where the text is not YAML at all.
+    """
 
     def __init__(self, path: Path | str, text: str) -> None:
         self.path = str(path)
         self._lines: dict[Where, int] = {(): 1}
+        self._nodes = 0
+        self.problems: list[Problem] = []
         try:
             node = yaml.compose(text, Loader=yaml.BaseLoader)
             self.value = self._build(node, (), 0) if node is not None else None
@@ -57,16 +85,22 @@ class Document:
     def _build(self, node: Node, where: Where, depth: int) -> object:
         if depth > 32:
             raise RuleError(self.path, node.start_mark.line + 1, "nested deeper than 32")
+        self._nodes += 1
+        if self._nodes > MOST_NODES:
+            raise RuleError(self.path, node.start_mark.line + 1, f"more than {MOST_NODES} values")
         self._lines.setdefault(where, node.start_mark.line + 1)
         if isinstance(node, MappingNode):
             mapping: dict[str, object] = {}
             for key_node, value_node in node.value:
                 line = key_node.start_mark.line + 1
                 if not isinstance(key_node, ScalarNode):
-                    raise RuleError(self.path, line, "a key must be text")
+                    self.problems.append(Problem(line, place_of(where), "a key must be text"))
+                    continue
                 key = str(key_node.value)
                 if key in mapping:
-                    raise RuleError(self.path, line, f"{key}: comes twice")
+                    first = self._lines[(*where, key)]
+                    self.problems.append(Problem(line, place_of((*where, key)), f"comes twice, first in line {first}"))
+                    continue
                 self._lines[(*where, key)] = line
                 mapping[key] = self._build(value_node, (*where, key), depth + 1)
             return mapping
