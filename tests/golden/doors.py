@@ -80,15 +80,14 @@ def read(value: bytes) -> Event:
 
 
 def programme(**changes: str) -> Programme:
-    """The rules of `rules/edges.yaml` with whole lines put in place of the top-level keys named; '' takes a key out."""
+    """The rules of `rules/edges.yaml` with the top-level keys named put in place, or added."""
     lines, key = [], ""
     for line in EDGES.read_text(encoding="utf-8").splitlines():
         if line[:1].isalpha():
             key = line.partition(":")[0]
-            if key in changes:
-                lines += [f"{key}: {changes[key]}"] if changes[key] else []
         if key not in changes:
             lines.append(line)
+    lines += [f"{name}: {text}" for name, text in changes.items()]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "edges.yaml"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
