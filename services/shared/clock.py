@@ -10,6 +10,7 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from schemas.instants import rfc3339
 
@@ -44,7 +45,8 @@ class Clock:
         """The setting that makes the same clock in another process."""
         if self.speed == 1.0 and self.start_ms == self.anchor_ms:
             return "system"
-        return f"{rfc3339(self.start_ms)}@{self.speed:g}/{rfc3339(self.anchor_ms)}"
+        speed = format(Decimal(repr(self.speed)).normalize(), "f")  # every digit, and no exponent, which the form does not have
+        return f"{rfc3339(self.start_ms)}@{speed}/{rfc3339(self.anchor_ms)}"
 
 
 def parse_clock(text: str) -> Clock:
