@@ -23,7 +23,7 @@ from services.reporting.api.queries import NotVisible, Page
 from services.reporting.api.scope import Scope
 from services.reporting.identity.sessions import Sessions
 from services.reporting.identity.store import IdentityStore, Person
-from services.reporting.web import learner, mount, pages
+from services.reporting.web import calendar, learner, mount, pages
 from services.reporting.web.attention import tally
 from services.reporting.web.context import Seen, address, latest
 from services.reporting.web.say import by_hours, by_points, standing
@@ -222,6 +222,11 @@ FLAG = {
     "owner_level": "county", "follow_ups": 1, "last_follow_up_at": NOW - timedelta(days=11), "last_outcome": "no_answer",
 }  # fmt: skip
 
+SHORT_OF_TUTORS = {
+    "required": 1, "assigned": 0, "too_few": 1, "too_many": 0,
+    "schools": [{"school_id": "s1", "name": "东城坊中心小学", "learners": 10, "required": 1, "assigned": 0, "breach": "too_few"}],
+}  # fmt: skip
+
 
 class Rows:
     """Stands in for `Queries`: one school of one learner."""
@@ -346,6 +351,7 @@ def deps(tmp_path: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> Iterato
     identity.put_account("zz", "secret-pass", "王管理员", "zhuozhou")
     monkeypatch.setattr(pages, "Figures", Sums)
     monkeypatch.setattr(pages, "OneLook", lambda queries: queries)
+    monkeypatch.setattr(calendar, "staffing", lambda *_: SHORT_OF_TUTORS)
     yield SimpleNamespace(
         queries=rows,
         identity=identity,
@@ -422,6 +428,14 @@ def test_pages_in_both_languages_with_the_moment_they_speak_of(inside: TestClien
     for text in ("涿州市", "东城坊中心小学", "刘敏", "　"):
         page = page.replace(text, "")
     assert not re.search(r"[\u4e00-\u9fff]", re.sub('title="[^"]*"', "", page).replace("中文", "")), re.findall(r"[\u4e00-\u9fff]+", page)
+
+
+def test_the_overview_says_what_comes_next_and_which_tutors_are_missing(inside: TestClient) -> None:
+    text = inside.get("/p/zhuozhou-2023/units/zhuozhou").text
+    assert "下一期限 11-30 作业：班级管理与学生心理（7 天）" in text
+    assert "辅导教师 已聘 0 人，应聘 1 人" in text
+    assert "1 所学校不足" in text
+    assert 'href="/p/zhuozhou-2023/calendar?unit=zhuozhou#tutors"' in text
 
 
 def test_names_are_escaped_and_only_the_page_is_in_a_fragment(inside: TestClient) -> None:

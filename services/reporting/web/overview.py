@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.reporting.api.figures import STATES
+from services.reporting.web import calendar
 from services.reporting.web.attention import rows_of
 from services.reporting.web.context import Seen, address
 from services.reporting.web.shapes import count, hundredths, percent, share, spark, trend
@@ -134,6 +135,8 @@ def page(seen: Seen, unit_id: str) -> dict[str, Any]:
         "calls": rows_of(seen, calls.rows),
         "children": rows,
         "children_title": t.of("children", below) if below else "",
+        "next": calendar.next_of(seen, unit_id),
+        "tutors": calendar.tutors_of(seen, unit_id),
         "links": {
             "learners": address(seen.path("learners"), unit=unit_id),
             "passed": address(seen.path("learners"), unit=unit_id, state="passed"),

@@ -25,7 +25,7 @@ from services.reporting.api.scope import NotVisible, Scope
 from services.reporting.deps import Deps
 from services.reporting.identity.sessions import same_origin
 from services.reporting.identity.store import Account, Throttled
-from services.reporting.web import attention, learner, learners, overview
+from services.reporting.web import attention, calendar, catalogue, learner, learners, overview
 from services.reporting.web.context import Seen, address, latest
 from services.reporting.web.shapes import count
 from services.reporting.web.texts import LANGUAGES, TEXTS, Language, Translator, language_of
@@ -161,6 +161,7 @@ class Console:
                 "overview": seen.unit_url(unit or seen.home),
                 "attention": address(seen.path("attention"), unit=unit),
                 "learners": address(seen.path("learners"), unit=unit),
+                "calendar": address(seen.path("calendar"), unit=unit),
             },
             "open_count": sum(attention.tally(counts, turn).values()),
             "who": {
@@ -295,11 +296,20 @@ def mount(app: FastAPI, deps: Deps) -> None:
             "overview": seen.unit_url(unit_id),
             "attention": address(seen.path("attention"), unit=unit_id if unit_id != seen.home else ""),
             "learners": address(seen.path("learners"), unit=unit_id if unit_id != seen.home else ""),
+            "calendar": address(seen.path("calendar"), unit=unit_id if unit_id != seen.home else ""),
         }
 
     @app.get("/p/{programme}/attention", include_in_schema=False)
     def attention_page(request: Request, programme: str) -> Response:
         return console.page(request, programme, "attention", "attention.html", attention.page)
+
+    @app.get("/p/{programme}/calendar", include_in_schema=False)
+    def calendar_page(request: Request, programme: str) -> Response:
+        return console.page(request, programme, "calendar", "calendar.html", calendar.page)
+
+    @app.get("/p/{programme}/catalogue", include_in_schema=False)
+    def catalogue_page(request: Request, programme: str) -> Response:
+        return console.page(request, programme, "calendar", "catalogue.html", catalogue.page)
 
     @app.get("/p/{programme}/learners", include_in_schema=False)
     def learners_page(request: Request, programme: str) -> Response:
