@@ -41,6 +41,11 @@ class RuleError(ValueError):
         self.reason = reason
         self.problems = tuple(problems) or (Problem(line, "", reason),)
 
+    @property
+    def everything(self) -> str:
+        """All problems, one a line, each with path and line."""
+        return "\n".join(f"{self.path}:{one.line}: {one.text}" for one in self.problems)
+
 
 def place_of(where: Where) -> str:
     """A field's path as people read it: `scoring.online.items.0.points`."""

@@ -14,7 +14,7 @@ from services.ingest.app import Deps, make_app
 from services.ingest.duplicates import Memory
 from services.ingest.publish import Limits, Publisher
 from services.shared.clock import parse_clock
-from services.shared.logs import configure_logs
+from services.shared.logs import configure_logs, log_rule_warnings
 from services.shared.settings import settings
 from services.shared.tokens import TokenStore
 
@@ -25,7 +25,8 @@ def main() -> None:
     try:
         programmes = load_programmes(conf.programmes)
     except RuleError as error:
-        sys.exit(f"rule files: {error}")
+        sys.exit(f"rule files:\n{error.everything}")
+    log_rule_warnings(programmes)
     try:
         clock = parse_clock(conf.clock)
     except ValueError as error:

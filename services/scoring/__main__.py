@@ -19,13 +19,14 @@ from services.scoring.partition import ACTIVITY
 from services.shared.clock import parse_clock
 from services.shared.directory import Directory
 from services.shared.kafka import ensure_topics
-from services.shared.logs import configure_logs
+from services.shared.logs import configure_logs, log_rule_warnings
 from services.shared.settings import Settings, settings
 
 
 async def work(conf: Settings) -> None:
     """Load the rules, make sure of the topics, read the directory, then score until told to stop."""
     programmes = load_programmes(conf.programmes)
+    log_rule_warnings(programmes)
     topics = load_topics()
     ensure_topics(conf.bootstrap, topics, conf.kafka_replication)
     directory, caught_up = Directory(), asyncio.Event()
@@ -55,7 +56,7 @@ def main() -> None:
     try:
         asyncio.run(work(conf))
     except RuleError as error:
-        sys.exit(f"rule files: {error}")
+        sys.exit(f"rule files:\n{error.everything}")
     structlog.get_logger().info("stopped")
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 
 import structlog
+
+from schemas.programme import Programme
 
 
 def configure_logs(service: str, level: str) -> None:
@@ -36,3 +39,10 @@ def configure_logs(service: str, level: str) -> None:
     root.setLevel(number)
     for noisy in ("faust", "mode", "aiokafka", "kafka"):
         logging.getLogger(noisy).setLevel(max(number, logging.WARNING))
+
+
+def log_rule_warnings(programmes: Mapping[str, Programme]) -> None:
+    """What looks like a mistake in the rule files that a service was started with; `chalk rules check` says the same."""
+    for programme in programmes.values():
+        for text in programme.warnings:
+            structlog.get_logger().warning("rule file", programme=programme.id, text=text)
