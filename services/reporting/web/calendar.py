@@ -82,7 +82,7 @@ def timeline(seen: Seen, listed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     month = (first.replace(day=1) + timedelta(days=32)).replace(day=1)
     while month < last:
         name = seen.t("month", m=month.month) if seen.t.language == "zh" else f"{month:%b}"
-        months.append({"x": x(month), "text": str(month.year) if month.month == 1 else name, "odd": len(months) % 2})
+        months.append({"x": x(month), "text": str(month.year) if month.month == 1 else name})
         month = (month + timedelta(days=32)).replace(day=1)
     start, end = x(date.fromisoformat(seen.rules.starts)), x(date.fromisoformat(seen.rules.ends) + timedelta(days=1))
     now = x(seen.today)

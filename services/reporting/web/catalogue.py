@@ -9,6 +9,9 @@ from services.reporting.api.catalogue import Row, catalogue
 from services.reporting.web.calendar import tabs
 from services.reporting.web.context import Seen
 
+ITEMS = ("study", "assignments", "interaction", "works", "process")
+"""In the order in which a course is worked through."""
+
 
 def plain(value: Decimal) -> str:
     """A decimal without trailing zeros: `7.5`, `60`."""
@@ -33,7 +36,7 @@ def item(seen: Seen, row: Row) -> str:
     forms = t("catalogue.list").join(t(f"catalogue.form.{form}") for form in row["forms"])
     said = t("catalogue.exam", forms=forms)
     if row["gate"]:
-        items = t("catalogue.list").join(t(f"item.{name}") for name in row["gate"]["items"])
+        items = t("catalogue.list").join(t(f"item.{name}") for name in sorted(row["gate"]["items"], key=ITEMS.index))
         said += t("catalogue.gate", points=plain(row["gate"]["at_least"]), items=items)
     return said
 
