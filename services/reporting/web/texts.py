@@ -441,7 +441,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "cal.unregistered": ("逾期未注册 {n} 人", "{n} not registered in time"),
     "cal.exams": ("可考未考 {n} 项", "{n} may sit and have not"),
     "cal.noresult": ("尚无结果 {n} / {of} 人", "{n} of {of} without a result"),
-    "cal.units": ("涉及 {n} 个单位", "{n} to do it here"),
+    "cal.units": ("涉及 {n} 个单位", "units here: {n}"),
     "cal.notours": ("非本单位事项", "not asked of this unit"),
     "cal.children.hint": ("按逾期人数占比排列", "Greatest share of overdue people first"),
     "cal.overdue.people": ("有逾期事项的教师", "Teachers overdue"),
