@@ -59,6 +59,7 @@ class LogReader:
             raise Unreadable(f"{self._bootstrap} has no topic {self._topic}")
         tps = [TopicPartition(self._topic, number) for number in range(self._partitions)]
         self._consumer.assign(tps)
+        await self._consumer.beginning_offsets(tps[:1])  # by now the number of partitions is known
         found = self._consumer.partitions_for_topic(self._topic) or set()
         if len(found) != self._partitions:
             raise Unreadable(f"{self._topic} has {len(found)} partitions, its file says {self._partitions}")
