@@ -29,6 +29,14 @@ class Days:
         following = day + timedelta(days=1)
         return (following if ms >= self._first_instant(following) else day).isoformat()
 
+    def around(self, ms: int) -> tuple[str, int, int]:
+        """The local day of an instant, its first instant and the next day's."""
+        if self._low <= ms < self._high:
+            at = bisect_right(self._starts, ms)
+            return self._names[at - 1], self._starts[at - 1], self._starts[at]
+        day = self.day_of(ms)
+        return day, self.start_ms(day), self.start_ms(self.after(day))
+
     def start_ms(self, day: str) -> int:
         known = self._by_name.get(day)
         return known if known is not None else self._first_instant(date.fromisoformat(day))

@@ -56,12 +56,16 @@ def parse_instant(text: str) -> int:
 
 def rfc3339(ms: int) -> str:
     """`YYYY-MM-DDTHH:MM:SS.mmmZ` of milliseconds since 1970."""
-    days, rest = divmod(ms, 86_400_000)
-    seconds, thousandths = divmod(rest, 1000)
-    minutes, second = divmod(seconds, 60)
-    return f"{_day(days)}T{minutes // 60:02d}:{minutes % 60:02d}:{second:02d}.{thousandths:03d}Z"
+    minute, rest = divmod(ms, 60_000)
+    second, thousandths = divmod(rest, 1000)
+    if thousandths:
+        return f"{_minute(minute)}{second:02d}.{thousandths:03d}Z"
+    return _minute(minute) + _SECONDS[second]
+
+
+_SECONDS = [f"{second:02d}.000Z" for second in range(60)]
 
 
 @lru_cache(65536)
-def _day(number: int) -> str:
-    return datetime.fromtimestamp(number * 86_400, UTC).strftime("%Y-%m-%d")
+def _minute(number: int) -> str:
+    return datetime.fromtimestamp(number * 60, UTC).strftime("%Y-%m-%dT%H:%M:")

@@ -184,7 +184,11 @@ def decode(kind: type[_T], value: bytes) -> _T:
 
 def money(value: int) -> str:
     """1/100 as text with two places: 1275 -> '12.75'."""
-    return f"{value // 100}.{value % 100:02d}"
+    return _MONEY[value] if 0 <= value <= _MOST else f"{value // 100}.{value % 100:02d}"
+
+
+_MOST = 10_000  # of points, 100.00
+_MONEY = [f"{value // 100}.{value % 100:02d}" for value in range(_MOST + 1)]
 
 
 def cents(text: str) -> int:

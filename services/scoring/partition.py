@@ -6,7 +6,6 @@ The way of a batch: decode -> fold the facts of each learner into its cells -> e
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +14,9 @@ import msgspec
 
 from schemas.instants import rfc3339
 from schemas.programme import Programme
-from schemas.progress import BLANK
 from services.scoring.codec import Refused, decode, refusal
 from services.scoring.core.attention import changes, reminder_of
-from services.scoring.core.evaluate import day_progress, evaluate
+from services.scoring.core.evaluate import day_progress, encoded, evaluate
 from services.scoring.core.facts import Fact
 from services.scoring.core.fold import fold
 from services.scoring.core.state import Learner
@@ -185,13 +183,10 @@ class Partition:
         rules, published = self.programmes[programme], entry.published
         evaluation = evaluate(rules, entry.learner, now)
         progress = evaluation.progress
-        progress.programme, progress.learner_id = programme, learner_id
         text_key = f"{programme}|{learner_id}"
         version = (self.meta.epoch, published.offset, now)
         stamp = rfc3339(now)
-        progress.version, progress.updated_at = BLANK, ""
-        body = hashlib.blake2b(_encode(progress), digest_size=16).digest()
-        if body != published.body:
+        if evaluation.digest != published.body:
             for change in changes(rules, entry.learner, published.flags, progress, now):
                 path = self.directory.path(progress.class_id)
                 change.school_id, change.county_id, change.city_id, change.province_id = path
@@ -200,9 +195,9 @@ class Partition:
             reminder = reminder_of(rules, published.flags, progress, now)
             if reminder is not None:
                 rows.setdefault("learning.reminders", []).append((text_key.encode(), _encode(reminder)))
-            published.body, published.flags = body, list(progress.flags)
+            published.body, published.flags = evaluation.digest, progress.flags
             progress.version, progress.updated_at = version, stamp
-            rows.setdefault("learning.progress", []).append((text_key.encode(), _encode(progress)))
+            rows.setdefault("learning.progress", []).append((text_key.encode(), encoded(evaluation)))
         for name in sorted(changed):
             if name.startswith("day:"):
                 day = day_progress(rules, entry.learner, name[4:])

@@ -15,7 +15,7 @@ from schemas.progress import SEVERITIES, AttentionChange, Flag, FlagBrief, Learn
 from services.scoring.core.behind import Behind
 from services.scoring.core.flags import counts_time, latest, selected_at
 from services.scoring.core.marks import attempts
-from services.scoring.core.result import Standing
+from services.scoring.core.result import Standing, standing_of
 from services.scoring.core.state import Cases, CourseCell, Day, Learner, Posts, Works
 
 
@@ -215,7 +215,7 @@ def _exam_due(then: Standing, ref: str, moment: int) -> bool:
     cell = then.learner.find("course:" + ref, CourseCell)
     if cell and attempts(mode.exam, cell, moment):
         return False
-    now = Standing(then.programme, then.learner).marks.get(ref)
+    now = standing_of(then.programme, then.learner).marks.get(ref)
     if now is not None and not now.gate_met and _last_mark(then.learner, ref) <= moment:
         return False
     return latest(then.programme.ends_ms - steps.notice_ms, _back(then, moment)) <= moment

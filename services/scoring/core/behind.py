@@ -9,41 +9,54 @@ one number a level and C decides every midnight.
 from __future__ import annotations
 
 from bisect import bisect_right
+from typing import NamedTuple
 
 from schemas.progress import SEVERITIES
 from services.scoring.core.result import Standing, days_from, seconds_before
 
 
+class Lag(NamedTuple):
+    """What was found at the midnight of index `at` with `since`, as long as nothing changes on days before `day`."""
+
+    at: int
+    day: str
+    since: int
+    found: tuple[int, str] | None
+    severity: str | None
+
+
 class Behind:
     """The flag as of the latest midnight inside the programme, and when to look again."""
 
-    __slots__ = ("_courses", "_needed", "_since", "_standing")
+    __slots__ = ("_since", "_standing")
 
     def __init__(self, standing: Standing, until: int | None = None) -> None:
         """`until`: leave a reinstatement after that moment out."""
         self._standing = standing
-        self._courses = {course.id: course.seconds for course in standing.courses}
-        self._needed = sum(self._courses.values())
-        registered = standing.summary.registered
+        registered, reinstated = standing.summary.registered, standing.reinstated
         assert registered is not None
-        reinstated = standing.reinstated
         if reinstated is None or (until is not None and reinstated > until):
-            reinstated = registered
-        self._since = max(registered, reinstated)
+            self._since = registered
+        else:
+            self._since = max(registered, reinstated)
 
     def _counted(self, seconds: dict[str, int]) -> int:
-        return sum(min(seconds.get(course_id, 0), most) for course_id, most in self._courses.items())
+        counted = 0
+        for course in self._standing.courses:
+            found = seconds.get(course.id, 0)
+            counted += found if found < course.seconds else course.seconds
+        return counted
 
     def _bounds(self, credited: int) -> tuple[int, int, int]:
         """The instants beyond which a midnight is at level notice, warning, escalation."""
         programme = self._standing.programme
         rules = programme.attention.behind
         assert rules is not None
-        length = programme.ends_ms - programme.starts_ms
-        notice, warning, escalation = (
-            programme.starts_ms + (percent * length * self._needed + 10_000 * credited * length) // (10_000 * self._needed)
-            for percent in (rules.tolerance, rules.warning, rules.escalation)
-        )
+        length, needed, starts = programme.ends_ms - programme.starts_ms, self._standing.needed, programme.starts_ms
+        share, whole = 10_000 * credited * length, 10_000 * needed
+        notice = starts + (rules.tolerance * length * needed + share) // whole
+        warning = starts + (rules.warning * length * needed + share) // whole
+        escalation = starts + (rules.escalation * length * needed + share) // whole
         return max(notice, self._since), max(notice, warning), max(notice, escalation)
 
     def level_at(self, index: int) -> str | None:
@@ -56,19 +69,25 @@ class Behind:
     def look(self, now: int) -> tuple[tuple[int, str] | None, int | None]:
         """(raised_at, severity) of the flag at `now` if it is open; and when to look again: a midnight after `now`, none
         later than the first at which the flag opens, ends or changes its severity."""
+        programme, standing = self._standing.programme, self._standing
+        following = bisect_right(programme.midnights_ms, now)
+        index = following - 1
+        lag: Lag | None = standing.lag
+        if lag is None or lag.at != index or lag.since != self._since:
+            lag = standing.lag = self._judge(index)
+        return lag.found, self._again(following, lag.severity)
+
+    def _judge(self, index: int) -> Lag:
         programme = self._standing.programme
         midnights = programme.midnights_ms
-        following = bisect_right(midnights, now)
-        index = following - 1
-        severity: str | None = None
-        found: tuple[int, str] | None = None
-        if index >= 0 and midnights[index] > self._since:
-            seconds = seconds_before(programme, self._standing.learner, programme.midnight_days[index])
-            bounds = self._bounds(self._counted(seconds))
-            severity = _level(midnights[index], bounds)
-            if severity is not None:
-                found = (midnights[self._first_of_run(index, seconds, bounds)], severity)
-        return found, self._again(following, severity)
+        if index < 0 or midnights[index] <= self._since:
+            return Lag(index, "", self._since, None, None)
+        day = programme.midnight_days[index]
+        seconds = seconds_before(programme, self._standing.learner, day)
+        bounds = self._bounds(self._counted(seconds))
+        severity = _level(midnights[index], bounds)
+        found = None if severity is None else (midnights[self._first_of_run(index, seconds, bounds)], severity)
+        return Lag(index, day, self._since, found, severity)
 
     def _first_of_run(self, index: int, seconds: dict[str, int], bounds: tuple[int, int, int]) -> int:
         """Back from the midnight `index`, before which `seconds` are credited, over the unbroken run of being behind."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from schemas.programme import Programme, ThresholdsMs
+from schemas.programme import Course, Programme, ThresholdsMs
 from schemas.progress import Flag, instant
 from services.scoring.core.behind import Behind
 from services.scoring.core.facts import Stamp
@@ -75,19 +75,13 @@ def _look(standing: Standing, candidate: Candidate, now: int, moments: list[int]
     for moment in (candidate.warning_at, candidate.escalation_at):
         if moment is not None:
             moments.append(moment)
+    kind, ref, raised_at, severity = candidate.kind, candidate.ref, candidate.raised_at, candidate.severity_at(now)
     follow_ups = follow_ups_of(standing.learner, candidate)
-    last: tuple[Stamp, str] | None = max(follow_ups, default=None)
-    heard = candidate.raised_at if last is None else max(candidate.raised_at, last[0][0])
-    return Flag(
-        candidate.kind,
-        candidate.ref,
-        candidate.severity_at(now),
-        instant(candidate.raised_at),
-        owner_at(programme, heard, now, moments),
-        len(follow_ups),
-        instant(last[0][0]) if last else None,
-        last[1] if last else None,
-    )
+    if not follow_ups:
+        return Flag(kind, ref, severity, instant(raised_at), owner_at(programme, raised_at, now, moments))
+    last, outcome = max(follow_ups)
+    owner = owner_at(programme, max(raised_at, last[0]), now, moments)
+    return Flag(kind, ref, severity, instant(raised_at), owner, len(follow_ups), instant(last[0]), outcome)
 
 
 def owner_at(programme: Programme, heard: int, now: int, moments: list[int]) -> str:
@@ -129,42 +123,51 @@ def counts_time(standing: Standing) -> bool:
     return not standing.programme.credits_on_pass or (mode is not None and mode.study is not None)
 
 
-def _candidates(standing: Standing, now: int, moments: list[int]) -> Iterator[Candidate]:
+def _candidates(standing: Standing, now: int, moments: list[int]) -> list[Candidate]:
     """All but plagiarism; `behind` adds to `moments` when to look again."""
     programme, summary = standing.programme, standing.summary
     rules = programme.attention
+    found: list[Candidate] = []
     if rules.not_registered and summary.enrolled is not None and summary.registered is None:
         base = latest(summary.enrolled + rules.within_ms, standing.reinstated)
-        yield _steps("not_registered", "", base, rules.not_registered)
+        found.append(_steps("not_registered", "", base, rules.not_registered))
     if counts_time(standing):
         if summary.last_act is not None and summary.first_start is not None:
             if rules.inactive:
                 base = latest(summary.last_act, programme.starts_ms, standing.reinstated)
-                yield _steps("inactive", "", base, rules.inactive)
+                found.append(_steps("inactive", "", base, rules.inactive))
         elif rules.not_started and summary.registered is not None:
             base = latest(summary.registered, programme.starts_ms, standing.reinstated)
-            yield _steps("not_started", "", base, rules.not_started)
+            found.append(_steps("not_started", "", base, rules.not_started))
         if rules.behind and summary.registered is not None and standing.courses:
-            found, again = Behind(standing).look(now)
-            if found is not None:
-                raised_at, severity = found
-                yield Candidate("behind", "", raised_at, raised_at, None, None, severity)
+            flag, again = Behind(standing).look(now)
+            if flag is not None:
+                raised_at, severity = flag
+                found.append(Candidate("behind", "", raised_at, raised_at, None, None, severity))
             if again is not None:
                 moments.append(again)
-    mode = standing.mode
-    if mode is None:
-        return
     for course in standing.courses:
-        marks = standing.marks[course.id]
-        if marks.passed:
-            continue
-        if rules.assignment_overdue and mode.assignments and course.id in rules.overdue_ms and marks.submitted < mode.assignments.count:
-            base = latest(rules.overdue_ms[course.id], selected_at(standing, course.id), standing.reinstated)
-            yield _steps("assignment_overdue", course.id, base, rules.assignment_overdue)
-        if rules.exam_due and mode.exam and marks.gate_met and marks.attempts == 0:
-            ends, steps = programme.ends_ms, rules.exam_due
-            raised_at = latest(ends - steps.notice_ms, standing.reinstated)
-            yield Candidate("exam_due", course.id, raised_at, raised_at, ends - steps.warning_ms, ends - steps.escalation_ms)
+        kept = standing.kept[course.id]
+        if "candidates" not in kept:
+            kept["candidates"] = _of_course(standing, course)
+        found += kept["candidates"]
+    return found
+
+
+def _of_course(standing: Standing, course: Course) -> list[Candidate]:
+    """What a selected course asks for until it is passed: assignments, then its exam."""
+    rules, mode, marks = standing.programme.attention, standing.mode, standing.marks[course.id]
+    found: list[Candidate] = []
+    if mode is None or marks.passed:
+        return found
+    if rules.assignment_overdue and mode.assignments and course.id in rules.overdue_ms and marks.submitted < mode.assignments.count:
+        base = latest(rules.overdue_ms[course.id], selected_at(standing, course.id), standing.reinstated)
+        found.append(_steps("assignment_overdue", course.id, base, rules.assignment_overdue))
+    if rules.exam_due and mode.exam and marks.gate_met and marks.attempts == 0:
+        ends, steps = standing.programme.ends_ms, rules.exam_due
+        raised_at = latest(ends - steps.notice_ms, standing.reinstated)
+        found.append(Candidate("exam_due", course.id, raised_at, raised_at, ends - steps.warning_ms, ends - steps.escalation_ms))
+    return found
 
 
 def selected_at(standing: Standing, course_id: str) -> int | None:

@@ -18,30 +18,30 @@ from services.scoring.core.study import credited
 def fold(programme: Programme, learner: Learner, facts: Iterable[Fact]) -> set[str]:
     """Take facts of this learner in this programme into the cells; answers the names of the cells that changed."""
     changed: set[str] = set()
-    dirty: set[str] = set()
-    is_new = learner.find("sum", Summary) is None
-    for fact in facts:
-        if is_new:  # any fact gives the learner a row
+    restudied: dict[str, tuple[int, int]] = {}  # local day -> its first instant and the next day's
+    if learner.find("sum", Summary) is None:  # any fact gives the learner a row
+        facts = list(facts)
+        if facts:
             learner.get("sum", Summary)
             changed.add("sum")
-            is_new = False
+    for fact in facts:
         if fact.kind == "study.recorded":
-            _study(programme, learner, fact, changed, dirty)
+            _study(programme, learner, fact, changed, restudied)
         else:
             handler = _HANDLERS.get(fact.kind)
             if handler is not None:
                 handler(programme, learner, fact, changed)
-    for day in dirty:
-        cell = learner.get("day:" + day, Day)
-        begins, ends = programme.day_start_ms(day) // 1000, programme.day_start_ms(programme.day_after(day)) // 1000
-        if learner.set_credit(day, credited(cell.spans, begins, ends, programme.daily_cap_seconds)):
+    for day, (begins, ends) in restudied.items():
+        spans = learner.get("day:" + day, Day).spans
+        if learner.set_credit(day, credited(spans, begins // 1000, ends // 1000, programme.daily_cap_seconds)):
             changed.add("credit:" + day[:7])
-    for name in changed:
-        learner.touched(name)
+    learner.touched(changed)
     return changed
 
 
-def _act(programme: Programme, learner: Learner, at_ms: int, changed: set[str], course_id: str = "", starts: bool = True) -> None:
+def _act(
+    programme: Programme, learner: Learner, at_ms: int, changed: set[str], course_id: str = "", starts: bool = True, day: str = ""
+) -> None:
     """An act of the learner at `at_ms`, on a course where it names one; `starts` where it makes them one who started."""
     summary = learner.get("sum", Summary)
     if summary.first_act is None or at_ms < summary.first_act:
@@ -53,13 +53,13 @@ def _act(programme: Programme, learner: Learner, at_ms: int, changed: set[str], 
     if starts and (summary.first_start is None or at_ms < summary.first_start):
         summary.first_start = at_ms
         changed.add("sum")
-    name = "day:" + programme.day_of(at_ms)
-    day = learner.get(name, Day)
-    if day.first_act is None or at_ms < day.first_act:
-        day.first_act = at_ms
+    name = "day:" + (day or programme.day_of(at_ms))
+    cell = learner.get(name, Day)
+    if cell.first_act is None or at_ms < cell.first_act:
+        cell.first_act = at_ms
         changed.add(name)
-    if day.last_act is None or at_ms > day.last_act:
-        day.last_act = at_ms
+    if cell.last_act is None or at_ms > cell.last_act:
+        cell.last_act = at_ms
         changed.add(name)
     if course_id in programme.courses:
         name = "course:" + course_id
@@ -69,24 +69,25 @@ def _act(programme: Programme, learner: Learner, at_ms: int, changed: set[str], 
             changed.add(name)
 
 
-def _study(programme: Programme, learner: Learner, fact: Fact, changed: set[str], dirty: set[str]) -> None:
+def _study(programme: Programme, learner: Learner, fact: Fact, changed: set[str], restudied: dict[str, tuple[int, int]]) -> None:
     data = fact.data
     start, end, course_id = data.started_at, data.ended_at, data.course_id
-    _act(programme, learner, end * 1000, changed, course_id)
-    if not programme.starts_ms <= start * 1000 < programme.ends_ms:
+    start_ms, end_ms = start * 1000, end * 1000
+    day, begins, ends = programme.days.around(start_ms)
+    _act(programme, learner, end_ms, changed, course_id, day=day if end_ms < ends else "")
+    if not programme.starts_ms <= start_ms < programme.ends_ms:
         return
     span = (start, course_id, end)
-    day, last = programme.day_of(start * 1000), programme.day_of(end * 1000 - 1)
     while True:
         name = "day:" + day
         cell = learner.get(name, Day)
         if span not in cell.spans:
             cell.spans.add(span)
             changed.add(name)
-            dirty.add(day)
-        if day >= last:
+            restudied[day] = (begins, ends)
+        if end_ms <= ends:
             return
-        day = programme.day_after(day)
+        day, begins, ends = programme.days.around(ends)
 
 
 def _open(programme: Programme, fact: Fact) -> bool:

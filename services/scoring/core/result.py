@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from schemas.programme import Course, Criteria, Mode, Programme
 from services.scoring.core.marks import Marks, marks_of
 from services.scoring.core.state import Cases, CourseCell, Credit, Learner, Summary, Works
@@ -13,16 +15,22 @@ class Standing:
     """What the facts (up to `until` ms, where given) say about a learner, apart from now.
 
     `earned` is None, `passed` or `excellent` by the conditions alone; `result` adds plagiarism and the calendar.
+    `needed` are the selected courses' hours in seconds. `kept` has, by
+    selected course, what others derive from its marks and cells, `lag` what `behind` does: they are forgotten with those.
     """
 
     __slots__ = (
         "courses",
         "credits",
         "earned",
+        "kept",
+        "lag",
         "learner",
         "marks",
         "mode",
         "mode_name",
+        "needed",
+        "passed",
         "plagiarised",
         "programme",
         "reinstated",
@@ -34,24 +42,69 @@ class Standing:
     def __init__(self, programme: Programme, learner: Learner, until: int | None = None) -> None:
         self.programme = programme
         self.learner = learner
-        summary = self.summary = learner.find("sum", Summary) or _NOBODY
-        self.mode_name = mode_of(programme, summary)
-        self.mode: Mode | None = programme.modes.get(self.mode_name)
-        self.reinstated: int | None = summary.reinstated[0] if summary.reinstated else None
-        self.withdrawn = is_withdrawn(summary)
-        self.courses: list[Course] = [course for course in programme.courses.values() if is_selected(programme, learner, course.id)]
+        self.lag: Any = None
+        self._look_at_summary()
+        self._select()
         totals = learner.totals() if until is None else seconds_before(programme, learner, programme.day_of(until))
         self.marks: dict[str, Marks] = {}
+        self.kept: dict[str, dict[str, Any]] = {}
+        for course in self.courses:
+            self._mark(course, totals.get(course.id, 0), until)
+        self.plagiarised = programme.plagiarism_fails and has_confirmed_case(learner, until)
+        self._sum_up(until)
+
+    def _look_at_summary(self) -> None:
+        summary = self.summary = self.learner.find("sum", Summary) or _NOBODY
+        self.mode_name = mode_of(self.programme, summary)
+        self.mode: Mode | None = self.programme.modes.get(self.mode_name)
+        self.reinstated: int | None = summary.reinstated[0] if summary.reinstated else None
+        self.withdrawn = is_withdrawn(summary)
+
+    def _select(self) -> None:
+        programme, learner = self.programme, self.learner
+        self.courses: list[Course] = [course for course in programme.courses.values() if is_selected(programme, learner, course.id)]
+        self.needed = sum(course.seconds for course in self.courses)
+
+    def _mark(self, course: Course, seconds: int, until: int | None = None) -> None:
+        self.marks[course.id] = marks_of(self.programme, self.learner, self.mode, course, seconds, until)
+        self.kept[course.id] = {"seconds": seconds}
+
+    def _sum_up(self, until: int | None = None) -> None:
+        seconds = credits = passed = 0
+        for marks in self.marks.values():
+            seconds += marks.seconds
+            credits += marks.credits
+            passed += marks.passed
+        self.seconds, self.credits, self.passed = seconds, credits, passed
+        self.earned: str | None = None
+        if self._holds(self.programme.passed, until):
+            better = self.programme.excellent is not None and self._holds(self.programme.excellent, until)
+            self.earned = "excellent" if better else "passed"
+
+    def refresh(self, names: set[str], credit_from: str | None) -> None:
+        """Work out anew what depends on the cells of these names; credited seconds have changed from that local day on."""
+        programme, learner = self.programme, self.learner
+        everything = "works" in names
+        touched = {name.partition(":")[2] for name in names if name.startswith(("course:", "posts:"))}
+        if "sum" in names:
+            before = (self.mode_name, self.reinstated)
+            self._look_at_summary()
+            everything = everything or before != (self.mode_name, self.reinstated)
+        if "cases" in names:
+            self.plagiarised = programme.plagiarism_fails and has_confirmed_case(learner)
+        if not programme.select_all and any(is_selected(programme, learner, id) != (id in self.marks) for id in touched):
+            self._select()
+            selected = [course.id for course in self.courses]
+            self.marks = {id: self.marks[id] for id in selected if id in self.marks}
+            everything, self.lag = True, None
+        if self.lag is not None and credit_from is not None and credit_from < self.lag.day:
+            self.lag = None
+        totals = learner.totals()
         for course in self.courses:
             seconds = totals.get(course.id, 0)
-            self.marks[course.id] = _marks(programme, learner, self.mode_name, course, seconds, until)
-        self.seconds = sum(marks.seconds for marks in self.marks.values())
-        self.credits = sum(marks.credits for marks in self.marks.values())
-        self.plagiarised = programme.plagiarism_fails and has_confirmed_case(learner, until)
-        self.earned: str | None = None
-        if self._holds(programme.passed, until):
-            better = programme.excellent is not None and self._holds(programme.excellent, until)
-            self.earned = "excellent" if better else "passed"
+            if everything or course.id in touched or seconds != self.kept[course.id]["seconds"]:
+                self._mark(course, seconds)
+        self._sum_up()
 
     def result(self, now: int) -> str:
         if self.plagiarised:
@@ -61,7 +114,7 @@ class Standing:
         return "failed" if now >= self.programme.results_final_ms else "in_progress"
 
     def _holds(self, criteria: Criteria, until: int | None) -> bool:
-        if criteria.every_selected and not (self.courses and all(marks.passed for marks in self.marks.values())):
+        if criteria.every_selected and not (self.courses and self.passed == len(self.courses)):
             return False
         if criteria.credited_seconds is not None and self.seconds < criteria.credited_seconds:
             return False
@@ -76,19 +129,16 @@ class Standing:
         return True
 
 
-def _marks(programme: Programme, learner: Learner, mode_name: str, course: Course, seconds: int, until: int | None) -> Marks:
-    """Marks, kept in the learner's cache while the course's cells, its seconds and the mode stay."""
-    mode = programme.modes.get(mode_name)
-    if until is not None:
-        return marks_of(programme, learner, mode, course, seconds, until)
-    known: dict[str, object] | None = learner.cache.get(course.id)
-    if known is not None and known["key"] == (mode_name, seconds):
-        marks = known["marks"]
-        assert isinstance(marks, Marks)
-        return marks
-    marks = marks_of(programme, learner, mode, course, seconds)
-    learner.cache[course.id] = {"key": (mode_name, seconds), "marks": marks}
-    return marks
+def standing_of(programme: Programme, learner: Learner) -> Standing:
+    """The learner's standing by all facts. It is kept with the learner: only what depends on changed cells is worked out anew."""
+    standing: Standing | None = learner.standing
+    if standing is None or standing.programme is not programme:
+        standing = learner.standing = Standing(programme, learner)
+    elif learner.changed:
+        standing.refresh(learner.changed, learner.credit_from)
+    learner.changed.clear()
+    learner.credit_from = None
+    return standing
 
 
 def mode_of(programme: Programme, summary: Summary) -> str:
@@ -149,10 +199,13 @@ def seconds_before(programme: Programme, learner: Learner, day: str) -> dict[str
 def days_from(learner: Learner, day: str) -> list[tuple[str, dict[str, int]]]:
     """(day, seconds by course) of the credited days from `day` on; only their months are looked at."""
     found: list[tuple[str, dict[str, int]]] = []
-    for name in learner.months():
+    first = day[:7]
+    for name in reversed(learner.months()):
         month = name[7:]
-        if month >= day[:7]:
-            cell = learner.find(name, Credit)
-            if cell is not None:
-                found.extend((f"{month}-{date}", courses) for date, courses in cell.days.items() if f"{month}-{date}" >= day)
+        if month < first:
+            break
+        cell = learner.find(name, Credit)
+        if cell is not None:
+            date = day[8:] if month == first else ""
+            found.extend((f"{month}-{of}", courses) for of, courses in cell.days.items() if of >= date)
     return found

@@ -113,10 +113,11 @@ _Cell = TypeVar("_Cell", bound=msgspec.Struct)
 class Learner:
     """The cells of one learner; they are decoded when first asked for.
 
-    `cache` keeps what evaluation derived from cells; whoever changes a cell says so with `touched`.
+    `standing` is what `result.standing_of` keeps of them; whoever changes a cell says so with `touched`. `changed` are the cells
+    touched since it was last brought up to date, `credit_from` the first local day whose credited seconds changed since.
     """
 
-    __slots__ = ("_cells", "_months", "_raw", "_totals", "cache", "learner_id")
+    __slots__ = ("_cells", "_months", "_raw", "_totals", "changed", "credit_from", "learner_id", "standing")
 
     def __init__(self, learner_id: str = "") -> None:
         self.learner_id = learner_id
@@ -124,7 +125,9 @@ class Learner:
         self._cells: dict[str, msgspec.Struct] = {}
         self._totals: dict[str, int] | None = None
         self._months: list[str] = []
-        self.cache: dict[str, Any] = {}
+        self.standing: Any = None
+        self.changed: set[str] = set()
+        self.credit_from: str | None = None
 
     @classmethod
     def new(cls, learner_id: str = "") -> Learner:
@@ -138,7 +141,7 @@ class Learner:
         """Take over a cell's bytes. They are looked at when the cell is needed (msgspec.MsgspecError where they are none)."""
         self._raw[name] = data
         self._cells.pop(name, None)
-        self.touched(name)
+        self.standing = None
         if name.startswith("credit:"):
             self._totals = None
             if name not in self._months:
@@ -149,15 +152,10 @@ class Learner:
         cell = self._cells.get(name)
         return self._raw[name] if cell is None else _ENCODER.encode(cell)
 
-    def touched(self, name: str) -> None:
-        """Forget what was derived from a cell: a course's row depends on its cells, on the works all of them."""
-        if not self.cache:
-            return
-        prefix, _, course_id = name.partition(":")
-        if prefix in ("course", "posts"):
-            self.cache.pop(course_id, None)
-        elif prefix == "works":
-            self.cache.clear()
+    def touched(self, names: set[str]) -> None:
+        """What was derived from these cells no longer holds."""
+        if self.standing is not None:
+            self.changed |= names
 
     def find(self, name: str, kind: type[_Cell]) -> _Cell | None:
         """The cell, or None where no fact made it."""
@@ -206,6 +204,8 @@ class Learner:
         before = self.credit_of(day)
         if before == courses:
             return False
+        if self.credit_from is None or day < self.credit_from:
+            self.credit_from = day
         days = self.get("credit:" + day[:7], Credit).days
         if courses:
             days[day[8:]] = courses
