@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from schemas.programme import Programme
-from services.reporting.api import calendar_routes, posts, problems, routes
+from services.reporting.api import calendar_routes, explain_routes, posts, problems, routes
 from services.reporting.api.facts import Facts
 from services.reporting.api.live import Live
 from services.reporting.api.pool import Unavailable
@@ -86,6 +86,7 @@ def build_app(deps: Deps, ready: Callable[[], bool]) -> FastAPI:
     _docs(app)
     app.include_router(routes.router, tags=["figures"])
     app.include_router(calendar_routes.router, tags=["calendar"])
+    app.include_router(explain_routes.router, tags=["explanation"])
     app.include_router(posts.router, tags=["facts"])
     mount(app, deps)
     return app
