@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,7 +14,11 @@ from schemas.programme import Programme, RuleError, load_programmes, load_text
 from services.reporting.api.calendar import DUE_DAYS, Deadline, deadlines, standing, upcoming
 from services.reporting.api.catalogue import catalogue
 from services.reporting.api.responses import plain
+from services.reporting.api.scope import Scope
 from services.reporting.api.staffing import breach_of
+from services.reporting.web.calendar import APART, figures, rows_of, timeline, when
+from services.reporting.web.context import Seen
+from services.reporting.web.texts import Language, Translator
 from services.shared.settings import ROOT
 
 FILES = ROOT / "schemas" / "programmes"
@@ -172,3 +177,92 @@ def test_a_wrong_tutors_rule_is_refused(tmp_path: Path, old: str, new: str, reas
     assert reason in caught.value.reason
     line = TEXT_B[: TEXT_B.index("tutors:")].count("\n") + 1
     assert caught.value.line >= line
+
+
+# the page
+
+
+def seen(today: str, rules: Programme = B, language: Language = "en") -> Seen:
+    """A look at 10:00 local of a day; nothing of a server is behind it."""
+    nothing: Any = None
+    now = rules.day_start_ms(today) + 10 * 3_600_000
+    return Seen(nothing, nothing, nothing, Translator(language), Scope("co1"), rules, "co1", now)
+
+
+def listed(look: Seen, **still_open: int) -> list[dict[str, Any]]:
+    """Rows as the API gives them, ten learners or units each; `still_open` by kind."""
+    rows = []
+    for one in deadlines(look.rules):
+        now_open = still_open.get(one.kind, 0)
+        state, days = standing(one, look.today, 10, now_open)
+        row = {"key": one.key, "kind": one.kind, "title": one.title, "day": one.day, "level": one.level, "judged_by": one.judged_by}
+        row |= {"flag": one.flag, "state": state, "days": days, "owed_by": 10, "open": now_open, "short": 2, "within_seconds": 172_800}
+        rows.append(row)
+    return rows
+
+
+@pytest.mark.parametrize("rules", [A, B], ids=["A", "B"])
+@pytest.mark.parametrize("today", ["2023-05-01", "2023-11-26", "2024-06-01"])
+def test_the_line_of_time_holds_every_day_and_no_mark_hides_another(rules: Programme, today: str) -> None:
+    look = seen(today, rules)
+    rows = listed(look)
+    line = timeline(look, rows)
+    assert [mark["n"] for mark in line["marks"]] == list(range(1, len({row["day"] for row in rows}) + 1))
+    assert all(0 <= mark["x"] <= 100 for mark in line["marks"])
+    assert [mark["x"] for mark in line["marks"]] == sorted(mark["x"] for mark in line["marks"])
+    for lane in {mark["lane"] for mark in line["marks"]}:
+        xs = [mark["x"] for mark in line["marks"] if mark["lane"] == lane]
+        assert all(right - left >= APART for left, right in pairwise(xs)), lane
+    assert line["start"] < line["start"] + line["width"] <= 100
+    assert 0 <= line["gone"] <= line["width"]
+    assert sum(mark["tip"].count("\n") for mark in line["marks"]) == len(rows)
+
+
+def test_the_programme_runs_from_nothing_to_all_of_it() -> None:
+    gone = {day: timeline(seen(day), listed(seen(day)))["gone"] for day in ("2023-05-25", "2023-09-15", "2024-01-10")}
+    width = timeline(seen("2024-01-10"), listed(seen("2024-01-10")))["width"]
+    assert gone["2023-05-25"] == 0
+    assert 0 < gone["2023-09-15"] < width
+    assert gone["2024-01-10"] == width
+    assert timeline(seen("2026-11-25"), listed(seen("2026-11-25")))["now"] == 100
+
+
+def test_what_is_due_today_stands_below_the_line_of_today() -> None:
+    look = seen("2023-11-30")
+    rows = rows_of(look, listed(look), "co1", timeline(look, listed(look))["numbers"])
+    assert {row["key"]: row["ahead"] for row in rows}["assignments-c-ict"]
+    assert not {row["key"]: row["ahead"] for row in rows}["assignments-c-reading"]
+
+
+def test_what_goes_by_its_date_alone_is_never_called_overdue() -> None:
+    look = seen("2023-11-26")
+    rows = {row["key"]: row for row in listed(look, assignments=3, registration=4)}
+    assert when(look, rows["phase:rosters"]) == ("182 d past its day", "notice")
+    assert when(look, rows["assignments:c-reading"]) == ("overdue 26 d", "escalation")
+    assert when(look, rows["assignments:c-ict"]) == ("due in 4 d", "warning")
+    assert when(look, rows["registration"]) == ("some overdue", "escalation")
+    assert when(look, rows["results_final"]) == ("in 50 d", "info")
+    assert when(look, rows["starts"]) == ("178 d ago", "plain")
+    assert when(seen("2023-11-30"), {row["key"]: row for row in listed(seen("2023-11-30"))}["assignments:c-ict"]) == ("today", "warning")
+
+
+def test_figures_lead_to_the_people_where_there_are_any() -> None:
+    look = seen("2023-11-26")
+    rows = {row["key"]: row for row in listed(look, assignments=3, registration=4)}
+    late = figures(look, rows["assignments:c-reading"], "co1")
+    assert late["text"] == "3 of 10 short"
+    assert late["url"] == "/p/zhuozhou-2023/attention?unit=co1&kind=assignment_overdue&owner=all"
+    assert figures(look, {**rows["assignments:c-ict"], "open": 0}, "co1") == {"text": "2 of 10 short", "url": ""}
+    assert figures(look, rows["registration"], "co1")["text"] == "4 not registered in time"
+    assert figures(look, {**rows["registration"], "open": 0}, "co1")["url"] == ""
+    assert figures(look, {**rows["phase:rosters"], "owed_by": 0}, "co1")["text"] == "not asked of this unit"
+
+
+def test_the_list_in_chinese() -> None:
+    look = seen("2023-11-26", language="zh")
+    rows = rows_of(look, listed(look, assignments=3), "co1", timeline(look, listed(look))["numbers"])
+    said = {row["key"]: (row["what"], row["who"], row["state"], row["text"]) for row in rows}
+    assert said["assignments-c-reading"] == ("作业：阅读教学的有效策略", "学员", "逾期 26 天", "选课 10 人，未交齐 3 人")
+    assert said["phase-rosters"] == ("报送参训教师、管理员、辅导教师和学校统计表", "学校", "期限已过 182 天", "涉及 10 个单位")
+    assert said["registration"][0] == "学员注册（列入名单后 2 日内）"
+    assert [row["ahead"] for row in rows] == sorted(row["ahead"] for row in rows)

@@ -413,7 +413,15 @@ def test_demo_accounts_are_shown_only_where_the_demo_says_so(client: TestClient,
 
 @pytest.mark.parametrize(
     "path",
-    ["units/zhuozhou", "units/s1", "attention", "attention?owner=all&severity=escalation", "learners?q=x&state=flagged", "learners/t-1"],
+    [
+        "units/zhuozhou",
+        "units/s1",
+        "attention",
+        "attention?owner=all&severity=escalation",
+        "learners?q=x&state=flagged",
+        "learners/t-1",
+        "catalogue",
+    ],
 )
 def test_pages_in_both_languages_with_the_moment_they_speak_of(inside: TestClient, path: str) -> None:
     chinese = inside.get(f"/p/zhuozhou-2023/{path}")
@@ -456,6 +464,8 @@ def test_what_is_not_there_or_not_ours_is_a_page_of_404(inside: TestClient) -> N
         "/p/zhuozhou-2023/units/baoding",
         "/p/zhuozhou-2023/learners/t-2",
         "/p/zhuozhou-2023/attention?unit=baoding",
+        "/p/zhuozhou-2023/calendar?unit=baoding",
+        "/p/zhuozhou-2023/catalogue?unit=baoding",
     ):
         answer = inside.get(path)
         assert answer.status_code == 404

@@ -62,7 +62,7 @@ def figures(seen: Seen, row: Mapping[str, Any], unit_id: str) -> dict[str, str]:
 def timeline(seen: Seen, listed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The programme from its first day to its last: x and widths are of 100, marks one a day, numbered as in the list."""
     days: list[date] = sorted({row["day"] for row in listed})
-    first, last = days[0] - timedelta(days=5), max(days[-1], seen.today) + timedelta(days=5)
+    first, last = days[0] - timedelta(days=5), days[-1] + timedelta(days=5)
     whole = (last - first).days
 
     def x(day: date) -> float:
@@ -85,7 +85,7 @@ def timeline(seen: Seen, listed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         months.append({"x": x(month), "text": str(month.year) if month.month == 1 else name})
         month = (month + timedelta(days=32)).replace(day=1)
     start, end = x(date.fromisoformat(seen.rules.starts)), x(date.fromisoformat(seen.rules.ends) + timedelta(days=1))
-    now = x(seen.today)
+    now = x(max(first, min(last, seen.today)))  # long before or after, the mark stands at the edge
     return {
         "marks": marks,
         "months": months,
@@ -117,7 +117,7 @@ def rows_of(seen: Seen, listed: Sequence[Mapping[str, Any]], unit_id: str, numbe
                 "who": level,
                 "state": state,
                 "tone": tone,
-                "ahead": row["day"] > seen.today,
+                "ahead": row["state"] in ("due", "upcoming"),
                 **figures(seen, row, unit_id),
             }
         )
