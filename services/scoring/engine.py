@@ -7,6 +7,7 @@ fold, commit state with outputs, only then acknowledge. Any error ends the proce
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Mapping
@@ -114,6 +115,8 @@ class Engine:
                 for number, owned in zip(new, await asyncio.gather(*map(self._take, new)), strict=True):
                     self._owned[number] = owned
                     self._tasks.append(asyncio.create_task(self._work(owned)))
+                gc.collect()
+                gc.freeze()  # the collector need not walk millions of cells again and again
                 return {tp: self._owned[tp.partition].part.meta.applied for tp in assigned if tp.topic == ACTIVITY}
         except Exception as error:
             die(f"taking over partitions: {error!r}")
