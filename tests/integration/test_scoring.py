@@ -216,7 +216,7 @@ def test_kills_change_no_total_and_new_rules_rebuild_in_silence(values: Settings
     path = rules / "zhuozhou-2023.yaml"
     text = path.read_text()
     assert "points_each: 7.5" in text
-    path.write_text(text.replace("points_each: 7.5", "points_each: 5").replace("rules_version: 1", "rules_version: 2"))
+    path.write_text(text.replace("points_each: 7.5", "points_each: 5").replace("rules_version: 2", "rules_version: 3"))
     worker = Worker(values, CHALK_PROGRAMMES=str(rules))
     wait_applied(values.bootstrap, end_of(rows), epoch=2)
     worker.stop()
