@@ -33,8 +33,8 @@ TESTS = (
     "tests/unit/test_core_attention.py",
     "tests/unit/test_programme.py",
     "tests/unit/test_reading_records.py",
-    "tests/unit/test_core_looked_at_often.py",
-    "tests/unit/test_core_properties.py",
+    "tests/properties/test_retraction.py",
+    "tests/properties/test_agreement.py",
 )
 LONGER = 5  # times the baseline: then a mutant hangs
 

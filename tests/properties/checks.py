@@ -83,6 +83,24 @@ def order(world: World) -> None:
     assert product.cells(loaded) == expected, "evaluation changed the state"
 
 
+def looks(world: World) -> None:
+    """Looking at a learner between facts, at moments in any order, changes nothing that is said: nothing kept is ever stale."""
+    programme, chance = product.load(world.rules_text), world.chance()
+    facts = [product.fact(event) for event in world.events]
+    often, taken, compared = Learner.new("L1"), 0, 0
+    moments = [*world.moments, *chance.sample(programme.midnights_ms, min(3, len(programme.midnights_ms)))]
+    while taken < len(facts):
+        several = chance.randint(1, 4)
+        fold(programme, often, facts[taken : taken + several])
+        taken += several
+        now = chance.choice(moments) + chance.choice((0, 0, -1, 1))
+        found = evaluate(programme, often, now)
+        if compared < 5 and (chance.random() < 0.4 or taken >= len(facts)):
+            compared += 1
+            fresh = evaluate(programme, product.folded(programme, [facts[:taken]]), now)
+            assert (found.progress, found.next_change_ms) == (fresh.progress, fresh.next_change_ms), f"after {taken} facts, at {now}"
+
+
 def waking(world: World) -> None:
     """Whoever looks again only at `next_change` has published, at any moment, what the reference says at that moment."""
     programme, chance = product.load(world.rules_text), world.chance()
@@ -191,4 +209,4 @@ class FlagLog:
             self.open[key] = now
 
 
-CHECKS = {"agreement": agreement, "order": order, "waking": waking, "engine": engine}
+CHECKS = {"agreement": agreement, "order": order, "looks": looks, "waking": waking, "engine": engine}
