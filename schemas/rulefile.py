@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pydantic import ValidationError
 
 from schemas.rulechecks import refusals_of
@@ -32,7 +34,20 @@ def read_rules(document: Document) -> RuleFile:
 
 def read_warnings(document: Document, rules: RuleFile) -> list[Problem]:
     """What is allowed in a sound rule file, but is hardly meant, by line."""
-    return sorted(Problem(document.line(where), place_of(where), reason) for where, reason in warnings_of(rules))
+    said = [*warnings_of(rules), *_empty(document.value, ())]
+    return sorted(Problem(document.line(where), place_of(where), reason) for where, reason in said)
+
+
+def _empty(value: object, where: Where) -> Iterator[tuple[Where, str]]:
+    """What an optional field says whose value was forgotten, or commented out below it."""
+    if value is None:
+        yield where, "has no value: that is as if it were left out"
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from _empty(one, (*where, key))
+    elif isinstance(value, list):
+        for index, one in enumerate(value):
+            yield from _empty(one, (*where, index))
 
 
 def _in_order(document: Document, found: list[tuple[Where, str]]) -> list[Problem]:

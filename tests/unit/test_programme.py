@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -183,3 +184,65 @@ def test_the_command(tmp_path: Path) -> None:
     assert f"{bad}:10: foo: unknown key" in answer.output
     assert "zhuozhou-2023" in run(app, ["show"]).output
     assert run(app, ["show", "nothing"]).exit_code == 1
+
+
+def test_check_says_everything_also_as_json(tmp_path: Path) -> None:
+    good, bad, again = tmp_path / "a.yaml", tmp_path / "b.yaml", tmp_path / "c.yaml"
+    good.write_text(SMALL, "utf-8")
+    bad.write_text(SMALL.replace("id: small", "id: other").replace("selection: chosen", "selection: chosn\nfoo: 1"), "utf-8")
+    again.write_text(SMALL, "utf-8")
+    run = CliRunner().invoke
+    answer = run(app, ["check", str(tmp_path)])
+    assert answer.exit_code == 1
+    for said in (
+        f"{bad}:9: selection: must be one of chosen, all, not chosn; did you mean chosen?",
+        f"{bad}:10: foo: unknown key",
+        f"{again}:2: id: small is the id of {good}, too",
+        f"warning: {good}:13: activities.0.id: no condition of result counts works of act",
+        "small: sound (rules_version 7, 2 courses)",
+    ):
+        assert said in answer.output.splitlines()
+    assert answer.output.count(": sound (") == 1
+
+    answer = run(app, ["check", str(tmp_path), "--json"])
+    assert answer.exit_code == 1
+    found = json.loads(answer.stdout)
+    assert found["sound"] is False
+    assert [(Path(one["path"]).name, one["sound"]) for one in found["files"]] == [("a.yaml", True), ("b.yaml", False), ("c.yaml", False)]
+    assert found["files"][1]["errors"][1] == {"line": 10, "place": "foo", "reason": "unknown key"}
+    assert found["files"][0]["warnings"][0]["line"] == 13
+
+    good_only = run(app, ["check", str(good), "--json"])  # warnings do not make it fail
+    assert (good_only.exit_code, json.loads(good_only.stdout)["sound"]) == (0, True)
+    (tmp_path / "empty").mkdir()
+    assert run(app, ["check", str(tmp_path / "empty")]).exit_code == 1
+    assert "can't be read" in run(app, ["check", str(tmp_path / "none.yaml")]).output
+
+
+def test_show_tells_a_programme_in_words(tmp_path: Path) -> None:
+    text = SMALL.replace("{zh: 一, en: one}", "{zh: '[一]', en: 'one [draft]'}")
+    (tmp_path / "a.yaml").write_text(text, "utf-8")
+    run = CliRunner().invoke
+    shown = " ".join(run(app, ["show", "small", "--folder", str(tmp_path)]).output.replace("│", " ").split())
+    for said in (
+        "2023-06-01 starts: study counts from here",
+        "c1 (一) / one (draft) 0.5 2.5 2023-06-05",
+        "2 together 1.25 6.5",
+        "study in proportion to the credited time, all of them at 0.5 hours 15",
+        "assignments the best 1, each 7.5 × its score 7.5",
+        "Gate: 0 while study, assignments, interaction together are below 12; counts at once when they are not",
+        "exam × the score of the best attempt, in the form the learner has chosen (paper or online), else paper 80",
+        "passed from 40 points",
+        "Excellent: passed, and the mean total of the selected courses is at least 60.",
+        "men younger than 50 and women up to 45 online, others disc",
+        "At most 40 minutes are credited a day.",
+        "not_registered after enrolment + 1 d without registration + 0 d + 1.5 d + 3 d",
+        "exam_due before the end of 2023-06-14, gate met and no exam sat - 6 d - 3 d - 1.25 d",
+        "the county's 1.5 d and the city's 3 d after it was raised or last followed up",
+        "Reminders: not from 21:00 to 08:00, 3 d or more apart, at most 6 in 30 days.",
+        "warning: ",
+    ):
+        assert said in shown, said
+    plan_a = " ".join(run(app, ["show", "guopei-shaanxi-2023"]).output.split())
+    assert "Passed: 60 hours are credited; and 1 work of 课堂教学案例主题研修 / Themed research on classroom cases accepted." in plan_a
+    assert "A course credits at most its own hours." in plan_a

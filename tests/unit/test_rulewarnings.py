@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from core_world import ROOT, SMALL
+from structlog.testing import capture_logs
 
-from schemas.programme import load_programmes, load_text
+from schemas.programme import load_programme, load_programmes, load_text
 from schemas.ruleyaml import MOST_NODES, Document, RuleError
+from services.shared.logs import log_rule_warnings
 
 FOLDER = ROOT / "schemas" / "programmes"
 PLAN_A = (FOLDER / "guopei-shaanxi-2023.yaml").read_text("utf-8")
@@ -133,6 +135,14 @@ def test_a_programme_without_anything_to_flag_or_to_study() -> None:
     assert any("courses: is empty" in one for one in warned(PLAN_A.replace(courses, "courses: []\n")))
 
 
+def test_services_log_them_at_start() -> None:
+    with capture_logs() as said:
+        log_rule_warnings({"b": load_text(PLAN_B.replace("city_after_days: 14", "city_after_days: 6"), "b.yaml"), "a": load_text(PLAN_A)})
+    (only,) = said
+    assert (only["log_level"], only["programme"]) == ("warning", "zhuozhou-2023")
+    assert only["text"].startswith("b.yaml:") and "the county never owns a flag" in only["text"]
+
+
 # -- refusals -------------------------------------------------------------------------------------------------------------------
 
 BROKEN = (
@@ -179,6 +189,7 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         name = text.split(": ")[0].split(".")[-1]
         assert name.isdigit() or name in line or text.endswith("is missing"), (text, line)
     assert (error.line, error.reason) == (error.problems[0].line, error.problems[0].text)
+    assert error.everything.splitlines() == [f"some/rules.yaml:{one.line}: {one.text}" for one in error.problems]
 
 
 @pytest.mark.parametrize(
@@ -219,10 +230,4 @@ def test_a_file_that_is_no_mapping_or_endless(tmp_path: Path) -> None:
     with pytest.raises(RuleError, match=f"more than {MOST_NODES} values"):
         Document("bomb.yaml", bomb)
     with pytest.raises(RuleError, match="can't be read"):
-        load_programmes_of(tmp_path / "none.yaml")
-
-
-def load_programmes_of(path: Path) -> None:
-    from schemas.programme import load_programme
-
-    load_programme(path)
+        load_programme(tmp_path / "none.yaml")
