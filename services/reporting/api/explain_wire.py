@@ -28,8 +28,13 @@ def score(value: int | None) -> Decimal | None:
     return None if value is None else Decimal(value).scaleb(-4)
 
 
+def at(ms: int) -> datetime:
+    """ms since 1970 as an instant."""
+    return _EPOCH + timedelta(milliseconds=ms)
+
+
 def moment(ms: int | None) -> datetime | None:
-    return None if ms is None else _EPOCH + timedelta(milliseconds=ms)
+    return None if ms is None else at(ms)
 
 
 def account_row(rules: Programme, found: Account) -> Row:

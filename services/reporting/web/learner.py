@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
 from schemas.programme import Mode
 from services.reporting.api.figures import needed_seconds
 from services.reporting.web.attention import shown
-from services.reporting.web.context import Seen
+from services.reporting.web.context import Seen, address
 from services.reporting.web.overview import tone
 from services.reporting.web.say import ITEMS, Standing, by_hours, by_points, most, standing
 from services.reporting.web.shapes import heat, hundredths, share, tidy
@@ -124,6 +124,25 @@ def overall(seen: Seen, row: Mapping[str, Any]) -> list[dict[str, Any]]:
     return said
 
 
+def accounts(seen: Seen, learner_id: str, row: Mapping[str, Any], courses: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """What opens into an account: the learner as a whole, then each course. `state` changes whenever the learner's row does."""
+    base, state = seen.path("learners", learner_id, "explain"), str(row.get("updated_at") or row["as_of"])
+    whole = {"id": "whole", "title": seen.t("account.whole"), "sum": seen.t.of("result", row["result"]), "url": base, "state": state}
+    return [
+        whole,
+        *(
+            {
+                "id": course["id"],
+                "title": course["title"],
+                "sum": f"{course['total']} {course['of']}",
+                "url": address(base, course=course["id"]),
+                "state": state,
+            }
+            for course in courses
+        ),
+    ]
+
+
 def page(seen: Seen, learner_id: str) -> dict[str, Any]:
     t, rules, queries = seen.t, seen.rules, seen.queries
     row = queries.learner(rules.id, seen.scope, learner_id)
@@ -173,6 +192,7 @@ def page(seen: Seen, learner_id: str) -> dict[str, Any]:
             else t("learner.unregistered"),
         },
         "overall": overall(seen, row),
+        "accounts": accounts(seen, learner_id, row, courses),
         "heat": heat(days, date.fromisoformat(rules.starts), seen.today, t),
         "courses": courses,
         "story": told,

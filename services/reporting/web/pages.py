@@ -25,7 +25,7 @@ from services.reporting.api.scope import NotVisible, Scope
 from services.reporting.deps import Deps
 from services.reporting.identity.sessions import same_origin
 from services.reporting.identity.store import Account, Throttled
-from services.reporting.web import attention, calendar, catalogue, learner, learners, overview
+from services.reporting.web import attention, calendar, catalogue, explain, learner, learners, overview
 from services.reporting.web.context import Seen, address, latest
 from services.reporting.web.shapes import count
 from services.reporting.web.texts import LANGUAGES, TEXTS, Language, Translator, language_of
@@ -318,3 +318,7 @@ def mount(app: FastAPI, deps: Deps) -> None:
     @app.get("/p/{programme}/learners/{learner_id}", include_in_schema=False)
     def learner_page(request: Request, programme: str, learner_id: str) -> Response:
         return console.page(request, programme, "learners", "learner.html", lambda seen: learner.page(seen, learner_id))
+
+    @app.get("/p/{programme}/learners/{learner_id}/explain", include_in_schema=False)
+    def explain_page(request: Request, programme: str, learner_id: str) -> Response:
+        return console.page(request, programme, "learners", "explain.html", lambda seen: explain.page(seen, learner_id))

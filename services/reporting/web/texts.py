@@ -10,6 +10,8 @@ from typing import Final, Literal
 
 from markupsafe import Markup
 
+from services.reporting.web.texts_account import ACCOUNT
+
 Language = Literal["zh", "en"]
 LANGUAGES: Final[tuple[Language, ...]] = ("zh", "en")
 
@@ -535,6 +537,8 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "work.teaching_narrative": ("教学叙事", "teaching narratives"),
     "work.teaching_case": ("教学案例", "teaching cases"),
     "work.research_article": ("研修文章", "research articles"),
+    # the account of a learner
+    **ACCOUNT,
     # errors
     "error.404": ("没有这个页面，或不在您的管理范围内", "No such page, or not within your unit"),
     "error.503": ("数据暂时无法读取，正在恢复", "Data can't be read just now; it is coming back"),

@@ -70,7 +70,36 @@
       if (row) row.classList.toggle("sent", sent.has(key));
     }
     picks(); point(cursor, false); stamp();
+    for (const account of $$("details.account[open]")) explain(account);
   }
+
+  // ---- Accounts are worked out when they are opened, and again when the learner's figures have changed since.
+  const explained = new Map();
+  async function explain(account) {
+    const box = $(".acct", account), state = account.dataset.state;
+    if (!box || explained.get(account.id) === state) return;
+    explained.set(account.id, state);
+    box.setAttribute("aria-busy", "true");
+    try {
+      const answer = await fetch(account.dataset.account, { cache: "no-store", headers: { "X-Fragment": "account" }, credentials: "same-origin" });
+      if (answer.status === 401) { location.reload(); return; }
+      const fresh = answer.ok && $(".acct-body", new DOMParser().parseFromString(await answer.text(), "text/html"));
+      if (!fresh) throw new Error(String(answer.status));
+      for (const part of $$("[id]", fresh)) part.id = `${account.id}-${part.id}`;
+      const known = $(".acct-body", box);
+      if (known) morph(known, fresh); else box.replaceChildren(document.importNode(fresh, true));
+      box.classList.add("ready");
+    } catch {
+      explained.delete(account.id); // opened again, it is tried again
+      if (!$(".acct-body", box)) box.firstElementChild.firstChild.data = `${$("#accounts").dataset.failed} `;
+    } finally { box.removeAttribute("aria-busy"); }
+  }
+  document.addEventListener("toggle", (event) => { if (event.target.matches?.("details.account[open]")) explain(event.target); }, true);
+  function opened() {
+    const account = location.hash.startsWith("#account-") && document.getElementById(location.hash.slice(1));
+    if (account) { account.open = true; account.scrollIntoView({ block: "start" }); $("summary", account).focus({ preventScroll: true }); }
+  }
+  window.addEventListener("hashchange", opened);
 
   // ---- The stamp: how far the data lies behind the programme's clock, in real seconds.
   let lost = false, asOf = 0, arrived = performance.now();
@@ -241,5 +270,5 @@
     else return;
     event.preventDefault();
   });
-  stamp(); live(); picks();
+  stamp(); live(); picks(); opened();
 })();
