@@ -4,7 +4,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python -m
 
-.PHONY: help setup setup-browser demo demo-check test test-deep check bench lock clean
+.PHONY: help setup setup-browser demo demo-check test test-deep mutants check bench lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -18,7 +18,10 @@ setup-browser:
 demo: setup  ## two training programmes alive in the browser; TEACHERS=50000 for more
 	@$(RUN) deploy.demo run $(if $(TEACHERS),--teachers $(TEACHERS))
 
-demo-check: setup  ## the demo without a person: load, compare, stop; fails unless all agrees
+demo-mutants: setup  ## plants wrong rules one at a time: the fast tests have to catch every one; ONLY=PATTERN for some
+	@$(RUN) tests.mutants $(if $(ONLY),--only '$(ONLY)')
+
+check: setup  ## the demo without a person: load, compare, stop; fails unless all agrees
 	@$(RUN) deploy.demo check $(if $(TEACHERS),--teachers $(TEACHERS))
 
 test: setup-browser  ## every test, on the real servers and in Chromium

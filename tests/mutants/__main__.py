@@ -136,21 +136,26 @@ def judged(mutant: Mutant, tree: Path, limits: list[float]) -> Outcome:
     return Outcome("survived", "", took)
 
 
+def _stop(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> int:
+    signal.signal(signal.SIGTERM, _stop)  # so that the folders go away
     options = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
-    options.add_argument("--only", metavar="TEXT", default="", help="only mutants with this in their name or file")
+    options.add_argument("--only", metavar="PATTERN", default="", help="only mutants whose `file: name` matches")
     options.add_argument("--jobs", type=int, default=2, help="how many at a time")
     options.add_argument("--list", action="store_true", help="say what there is, and stop")
     given = options.parse_args()
     catalogue = read_all()
-    mutants = [one for one in catalogue if given.only in f"{one.file}: {one.name}"]
+    mutants = [one for one in catalogue if re.search(given.only, f"{one.file}: {one.name}")]
     if given.list:
         for one in mutants:
             print(f"{one.name:44} {one.file:38} {one.why}")
         return 0
     wrong = check(catalogue)
     if wrong or not mutants:
-        print("\n".join(wrong or [f"no mutant is called {given.only}"]))
+        print("\n".join(wrong or [f"nothing matches {given.only}"]))
         return 2
 
     with tempfile.TemporaryDirectory(prefix="chalk-mutants-") as folder:
