@@ -18,10 +18,7 @@ setup-browser:
 demo: setup  ## two training programmes alive in the browser; TEACHERS=50000 for more
 	@$(RUN) deploy.demo run $(if $(TEACHERS),--teachers $(TEACHERS))
 
-demo-mutants: setup  ## plants wrong rules one at a time: the fast tests have to catch every one; ONLY=PATTERN for some
-	@$(RUN) tests.mutants $(if $(ONLY),--only '$(ONLY)')
-
-check: setup  ## the demo without a person: load, compare, stop; fails unless all agrees
+demo-check: setup  ## the demo without a person: load, compare, stop; fails unless all agrees
 	@$(RUN) deploy.demo check $(if $(TEACHERS),--teachers $(TEACHERS))
 
 test: setup-browser  ## every test, on the real servers and in Chromium
@@ -29,6 +26,9 @@ test: setup-browser  ## every test, on the real servers and in Chromium
 
 test-deep: setup  ## 100,000 generated event sets against the rules written a second time, about half an hour; SETS=3000 for fewer
 	@$(RUN) tests.properties.deep $(if $(SETS),--sets $(SETS)) $(if $(FIRST),--first $(FIRST))
+
+mutants: setup  ## plants wrong rules one at a time: the fast tests have to catch every one; ONLY=PATTERN for some
+	@$(RUN) tests.mutants $(if $(ONLY),--only '$(ONLY)')
 
 check: setup  ## ruff, mypy --strict, import-linter
 	@bad=0; .venv/bin/ruff check . || bad=1; .venv/bin/mypy || bad=1; .venv/bin/lint-imports || bad=1; exit $$bad
