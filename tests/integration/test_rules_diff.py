@@ -25,6 +25,7 @@ from deploy.local.processes import free_ports
 from schemas.instants import parse_instant
 from schemas.reading import Event, read_activity
 from schemas.topics import load_topics
+from services.scoring.log_reader import LogReader, Unreadable
 from services.shared.clock import parse_clock
 from services.shared.kafka import ensure_topics
 from services.shared.settings import ROOT, Settings
@@ -147,6 +148,17 @@ def test_another_moment_and_a_log_that_is_away(house: House, tmp_path: Path) -> 
     away = diff(house, str(new), CHALK_KAFKA_PORT=str(free_ports(1)[0]))
     assert away.returncode == 2
     assert "can't be read" in away.stderr and "Traceback" not in away.stderr
+
+
+def test_a_log_of_another_shape_is_not_read(house: House) -> None:
+    async def open_log(topic: str, partitions: int) -> None:
+        async with LogReader(house.values.bootstrap, topic, partitions):
+            pass
+
+    for topic, partitions, said in (("no-such-topic", 4, "has no topic"), (TOPIC, 3, "has 4 partitions, its file says 3")):
+        with pytest.raises(Unreadable, match=said):
+            asyncio.run(open_log(topic, partitions))
+    assert not any(place.startswith("no-such-topic") for place in ends(house))
 
 
 def shape(row: dict[str, Any]) -> tuple[Any, ...]:
