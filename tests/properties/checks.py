@@ -15,7 +15,7 @@ from services.scoring.core.fold import fold
 from services.scoring.core.state import Learner
 from tests.properties import product, reference
 from tests.properties.reference.rules import DAY_MS
-from tests.properties.worlds import World
+from tests.properties.worlds import Json, World
 
 _T = TypeVar("_T")
 _encode = msgspec.json.Encoder().encode
@@ -132,24 +132,28 @@ def _still(programme: Programme, learner: Learner, plain: reference.Learner, pro
 
 
 def engine(world: World) -> None:
-    """A partition, driven through batches and time, publishes at each step what the reference says of the facts so far;
-    the log of flags adds up to the open ones. Another split of the same log ends in the same bytes."""
+    """A partition, driven through batches, restarts and time, publishes at each step what the reference says of the facts so far,
+    whatever else lies in the log; the log of flags adds up to the open ones. Another split of the same log ends in the same bytes."""
     programme, chance = product.load(world.rules_text), world.chance()
-    log = product.records(world.events)
+    log = product.records_among_others(world.events, chance)
     part, topics, flags = product.partition(programme), product.Topics(), FlagLog()
     parts = batches(log, chance)[:5]
     parts = [*parts[:-1], log[parts[-1][0].offset :]]
     clock = world.moments[0] - chance.choice((0, DAY_MS, 20 * DAY_MS))
-    taken = 0
+    taken: list[Json] = []
     for batch in parts:
+        if chance.random() < 0.3:
+            part = product.restarted(part, topics, len(log))
         _step(topics, flags, part.apply(batch, clock))
-        taken += len(batch)
-        plain = reference.Learner(world.rules, world.events[:taken])
-        same(topics.published(), plain.at(clock), f"after {taken} events, at {clock}")
+        taken += [record.event for record in batch if record.event is not None]
+        if not taken:
+            continue
+        plain = reference.Learner(world.rules, taken)
+        same(topics.published(), plain.at(clock), f"after {len(taken)} events, at {clock}")
         _adds_up(flags, topics)
         clock += chance.choice((0, 1, 3_600_000, DAY_MS, chance.randint(0, 10 * DAY_MS)))
         _until(part, topics, clock, flags)
-        same(topics.published(), plain.at(clock), f"after {taken} events, by itself at {clock}")
+        same(topics.published(), plain.at(clock), f"after {len(taken)} events, by itself at {clock}")
         _adds_up(flags, topics)
     other, others = product.partition(programme), product.Topics()
     for batch in batches(log, chance):

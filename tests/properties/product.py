@@ -4,6 +4,7 @@ in the reference's terms."""
 from __future__ import annotations
 
 import json
+import random
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from services.scoring.core.facts import Fact, fact_of
 from services.scoring.core.fold import fold
 from services.scoring.core.state import Learner
 from services.scoring.partition import Partition
-from services.scoring.store import Meta, State
+from services.scoring.store import Meta, State, meta_row
 from services.shared.directory import Directory
 from tests.properties.worlds import Json, message
 
@@ -118,9 +119,12 @@ def _flag(flag: Flag) -> dict[str, Any]:
 
 @dataclass
 class Record:
+    """`event` is what it counts for; None where it counts for nothing in this programme."""
+
     offset: int
     key: bytes | None
     value: bytes | None
+    event: Json | None = None
     timestamp: int = 0
 
 
@@ -167,5 +171,27 @@ def partition(programme: Programme) -> Partition:
     return part
 
 
+def restarted(part: Partition, topics: Topics, end: int) -> Partition:
+    """The partition as another process would find it: from the rows of its state alone. `end`: that of the log."""
+    state = State()
+    for key, value in topics.rows.get("scoring.state", {}).items():
+        assert value is not None
+        state.load(key, value)
+    state.load(*meta_row(part.meta))
+    return Partition.of(PARTITION, PARTITIONS, part.programmes, Directory(), "rules", state, end)
+
+
 def records(events: Sequence[Json]) -> list[Record]:
-    return [Record(offset, KEY, message(event)) for offset, event in enumerate(events)]
+    """The log of these events."""
+    return [Record(offset, KEY, message(event), event) for offset, event in enumerate(events)]
+
+
+def records_among_others(events: Sequence[Json], chance: random.Random) -> list[Record]:
+    """The log of these events, among records of an unknown programme and such as are refused."""
+    log: list[Record] = []
+    for event in events:
+        if chance.random() < 0.1:
+            strange = message({**event, "programme": "elsewhere"}), message({**event, "time": "soon"}), b"{", None
+            log.append(Record(len(log), KEY, chance.choice(strange)))
+        log.append(Record(len(log), KEY, message(event), event))
+    return log

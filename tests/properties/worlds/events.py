@@ -125,7 +125,7 @@ def maker(rules: Rules, times: Times) -> Callable[[Choices], Json]:
             case "learner.enrolled" | "learner.registered" | "learner.transferred":
                 member: Json = {"class_id": c.choice(("k1", "k2")), "mode": c.choice((None, None, "online", "disc"))}
                 if kind == "learner.enrolled":
-                    member["birth_year"] = c.choice((None, 1974, 1973, 1979, 1978, 1941, 1938))
+                    member["birth_year"] = c.choice((None, *(rules.first_day.year - age for age in (50, 49, 45, 46, 51))))
                     member["gender"] = c.choice((None, "male", "female"))
                 return member
             case "learner.withdrawn" | "learner.reinstated" | "platform.visited":
@@ -187,7 +187,7 @@ def beginning(c: Choices, rules: Rules, times: Times) -> list[Json]:
     found: list[Json] = []
     at = c.choice((rules.starts, rules.opens, times.midday, rules.starts - 1))
     if c.chance(30):
-        person = {"class_id": "k1", "gender": "female", "birth_year": c.choice((1974, 1990))}
+        person = {"class_id": "k1", "gender": "female", "birth_year": rules.first_day.year - c.choice((45, 46, 30))}
         found.append(event("learner.enrolled", written(at), "e", person))
     if c.chance(75):
         mode = c.choice((None, "online", "disc"))

@@ -24,7 +24,7 @@ ZONES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Pacific/Kwajalein", ("1993-08-21",)),
     ("Australia/Lord_Howe", ("2024-04-07", "2024-10-06")),  # half an hour
     ("Asia/Kathmandu", ("2024-02-29",)),
-    ("UTC", ("2024-12-31",)),
+    ("UTC", ("2025-01-03", "2024-12-31")),  # opens in the year before
 )
 COURSES = ("c1", "c2", "C1", "c10", "c.3")  # by code point: C1 c.3 c1 c10 c2
 WORK_KINDS = ("classroom_record", "lesson_design", "teaching_narrative", "teaching_case", "research_article")
