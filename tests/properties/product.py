@@ -191,7 +191,9 @@ def records_among_others(events: Sequence[Json], chance: random.Random) -> list[
     log: list[Record] = []
     for event in events:
         if chance.random() < 0.1:
-            strange = message({**event, "programme": "elsewhere"}), message({**event, "time": "soon"}), b"{", None
-            log.append(Record(len(log), KEY, chance.choice(strange)))
+            same_second = {"course_id": "c1", "started_at": event["time"], "ended_at": event["time"], "channel": "live"}
+            empty = {**event, "type": "chalkstream.study.recorded.v1", "data": same_second}
+            strange = [message(one) for one in ({**event, "programme": "elsewhere"}, {**event, "time": "soon"}, empty)]
+            log.append(Record(len(log), KEY, chance.choice([*strange, b"{", None])))
         log.append(Record(len(log), KEY, message(event), event))
     return log

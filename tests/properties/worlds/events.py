@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
-from tests.properties.reference.facts import written
+from tests.properties.reference.facts import instant, written
 from tests.properties.reference.local_days import midnight
 from tests.properties.reference.rules import DAY_MS, Rules, length_ms
 from tests.properties.worlds.choices import Choices
@@ -19,6 +19,7 @@ INGESTED = written(LAST)  # nothing lies in the future of its own record
 SCORES = ("0.5", "1", "0", "0.9999", "0.3333", "0.8", "0.80", "8e-1", "1.0", "0.1234", "0.0001")
 OFFSETS = (480, 0, -210, 345, 840, -720, 1439)
 TWO, POSTS, FORMS = ("1", "2"), ("a", "b", "c", "d"), ("online", "paper")
+KEYS = ("course_id", "assignment_id", "post_id", "work_id", "attempt_id", "case_id")
 FLAGS = ("inactive", "behind", "not_started", "not_registered", "exam_due", "assignment_overdue", "plagiarism_suspected")
 WEIGHTS = {
     "study.recorded": 24, "exam.marked": 9, "assignment.submitted": 5, "assignment.graded": 8, "post.published": 8, "work.published": 8,
@@ -113,8 +114,8 @@ class Number(str):
     """A number as it is written in JSON."""
 
 
-def maker(rules: Rules, times: Times) -> Callable[[Choices], Json]:
-    """How to make one event of this programme."""
+def maker(rules: Rules, times: Times) -> tuple[Callable[[Choices], Json], Callable[[Choices, Json], Json]]:
+    """How to make one event of this programme; and its twin: another at the same time about the same thing, so that the tie decides."""
     courses = [*rules.courses, *rules.courses, "zz"]
     activities = [str(part["id"]) for part in rules.part("activities") or []] or ["elsewhere"]
 
@@ -135,7 +136,7 @@ def maker(rules: Rules, times: Times) -> Callable[[Choices], Json]:
             case "study.recorded":
                 start = ms + SECOND * c.choice((0, 0, -600, -1, 1, 300, -43200))
                 start = max(start, 0) + c.choice((0, 0, 0, 999))
-                length = c.choice((600, 900, 1, 299, 1800, 60, 36, 7200, 86400 if c.chance(10) else 450))
+                length = c.choice((600, 900, 1, 299, 1800, 60, 36, 7200, 86400 if c.chance(30) else 450))
                 end = start - start % SECOND + SECOND * length + c.choice((0, 0, 500))
                 return {**in_course, "started_at": text_of(c, start), "ended_at": text_of(c, end), "channel": "online"}
             case "assignment.submitted":
@@ -179,7 +180,18 @@ def maker(rules: Rules, times: Times) -> Callable[[Choices], Json]:
         id = c.choice(("1", "2", "é")) if c.chance(25) else str(c.integer(3, 1_000_000))
         return event(kind, text_of(c, ms), id, data_of(c, kind, ms), c.choice(("/p", "/q")))
 
-    return make
+    def twin(c: Choices, one: Json) -> Json:
+        kind = one["type"].removeprefix("chalkstream.").removesuffix(".v1")
+        data = data_of(c, kind, instant(one["time"]))
+        if kind == "study.recorded":
+            data = {**one["data"], "course_id": data["course_id"]}
+        else:
+            kept = KEYS[1:] if kind == "work.published" else KEYS
+            data |= {name: value for name, value in one["data"].items() if name in kept}
+        id, source = c.choice(((one["id"], one["source"]), (one["id"], "/q"), ("0", one["source"])))
+        return {**one, "id": id, "source": source, "data": data}
+
+    return make, twin
 
 
 def beginning(c: Choices, rules: Rules, times: Times) -> list[Json]:
@@ -187,10 +199,14 @@ def beginning(c: Choices, rules: Rules, times: Times) -> list[Json]:
     found: list[Json] = []
     at = c.choice((rules.starts, rules.opens, times.midday, rules.starts - 1))
     if c.chance(30):
-        person = {"class_id": "k1", "gender": "female", "birth_year": rules.first_day.year - c.choice((45, 46, 30))}
+        person = {
+            "class_id": "k1",
+            "gender": c.choice(("female", "male")),
+            "birth_year": rules.first_day.year - c.choice((45, 46, 49, 50, 30)),
+        }
         found.append(event("learner.enrolled", written(at), "e", person))
     if c.chance(75):
-        mode = c.choice((None, "online", "disc"))
+        mode = c.choice((None, None, "online", "disc"))
         found.append(event("learner.registered", written(at), "r", {"class_id": "k1", "mode": mode}))
     for course in rules.courses:
         in_course = {"course_id": course}
