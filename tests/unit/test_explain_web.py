@@ -184,6 +184,7 @@ def client(tmp_path: Path, marts: Marts, monkeypatch: pytest.MonkeyPatch) -> Ite
     identity.put_account("other", "secret-pass", "管理员", "k2")
     monkeypatch.setattr(pages, "Figures", Sums)
     monkeypatch.setattr(pages, "OneLook", lambda queries: queries)
+    monkeypatch.setattr(explain_routes, "OneLook", lambda queries: queries)
     app = FastAPI()
     app.state.deps = deps = SimpleNamespace(
         queries=marts, identity=identity, sessions=Sessions("key", identity), programmes={"acc": CHOSEN},
