@@ -21,7 +21,7 @@ def records(seed: int, learners: int) -> list[tuple[bytes, bytes]]:
     for number in range(learners):
         learner = f"edge-{number:04d}"
         for index, (kind, at, data) in enumerate(_life(chance)):
-            programme = "guopei-shaanxi-2023" if chance.random() < 0.01 and kind == "platform.visited" else PROGRAMME
+            programme = "guopei-shaanxi-2023" if chance.random() < 0.1 and kind == "platform.visited" else PROGRAMME
             rows.append((learner.encode(), _record(f"{learner}-{index}", kind, learner, at, data, programme)))
     rows += chance.sample(rows, len(rows) // 20)
     rows += [(f"edge-{number:04d}".encode(), b"\xffgarbage") for number in range(0, learners, 29)]

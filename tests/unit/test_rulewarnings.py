@@ -81,6 +81,41 @@ A_CASES = [
 ]  # fmt: skip
 
 
+# exactly at an edge nothing is said
+FINE = [
+    (TOTALS, TOTALS.replace("32", "40")),
+    (TOTALS, TOTALS.replace("32", "0.01")),
+    (DISC, DISC.replace("total_at_least: 60", "total_at_least: 100")),
+    (DISC, DISC.replace("total_at_least: 60", "total_at_least: 20.01")),
+    (RULE, "{male_younger_than: 100, female_up_to: 100}"),
+    (RULE, "{male_younger_than: 18, female_up_to: 18}"),
+    ("excellent: {mean_total_at_least: 90}", "excellent: {mean_total_at_least: 100}"),
+    ("excellent: {mean_total_at_least: 90}", "excellent: {mean_total_at_least: 60.01}"),
+    ("daily_cap_minutes: 480", "daily_cap_minutes: 30"),
+    ("daily_cap_minutes: 480", "daily_cap_minutes: 1439.99"),
+    ("longest_interval_minutes: 30\ndaily_cap_minutes: 480", "longest_interval_minutes: 1440"),
+    ("due: 2024-01-07, level: school", "due: 2023-12-31, level: school"),
+    ("due: 2024-01-07, level: school", "due: 2024-04-14, level: school"),
+    ("due: 2023-05-28, level: school", "due: 2023-02-19, level: school"),
+    ("due: 2023-06-15, level: learner", "due: 2023-05-28, level: learner"),
+    ("not_registered: {notice_days: 0, warning_days: 3", "not_registered: {notice_days: 3, warning_days: 3"),
+    ("{notice_days: 14, warning_days: 7,", "{notice_days: 14, warning_days: 14,"),
+    ("escalation_percent: 50", "escalation_percent: 99.99"),
+    (DUE, DUE.replace("2023-11-30", "2023-06-01")),
+    (DUE, DUE.replace("2023-11-30", "2023-12-30")),
+    ("city_after_days: 14", "city_after_days: 7"),
+    (REMINDERS, REMINDERS.replace("most_in_30_days: 6", "most_in_30_days: 1")),
+    (REMINDERS, REMINDERS.replace("08:00", "20:00")),
+    (REMINDERS, REMINDERS.replace("between: 3", "between: 213.99")),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), FINE, ids=[new[-40:] for _, new in FINE])
+def test_at_the_edge_nothing_is_said(old: str, new: str) -> None:
+    assert PLAN_B.count(old) == 1
+    assert warned(PLAN_B.replace(old, new)) == []
+
+
 def warned(text: str) -> list[str]:
     """Warnings without the file's name."""
     found = load_text(text, "some/rules.yaml").warnings
