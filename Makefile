@@ -4,7 +4,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python -m
 
-.PHONY: help setup setup-browser demo demo-check test test-deep mutants check bench lock clean
+.PHONY: help setup setup-browser demo demo-check test test-deep mutants check bench bench-core lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -35,6 +35,9 @@ check: setup  ## ruff, mypy --strict, import-linter
 
 bench: setup  ## figures of this machine: events a second, seconds from event to row
 	@$(RUN) tests.bench
+
+bench-core: setup  ## what the pure core costs on one core, without servers
+	@$(RUN) tests.bench.core
 
 lock:  ## lock the requirements anew, with hashes and without an index's address
 	@$(PYTHON) deploy/setup.py --lock

@@ -11,6 +11,7 @@ from prometheus_client import start_http_server
 
 from schemas.programme import RuleError, digest, load_programmes
 from schemas.topics import load_topics
+from services.scoring.core.state import LAYOUT
 from services.scoring.directory import TOPIC as DIRECTORY
 from services.scoring.directory import follow
 from services.scoring.engine import Engine
@@ -37,7 +38,7 @@ async def work(conf: Settings) -> None:
     engine = Engine(
         conf.bootstrap,
         programmes,
-        digest(programmes),
+        f"{LAYOUT}/{digest(programmes)}",
         directory,
         parse_clock(conf.clock),
         conf.tick_seconds,

@@ -23,6 +23,10 @@ import msgspec
 from services.scoring.core.facts import Stamp
 
 
+LAYOUT = 2
+"""Raised with every change of what cells hold: cells of another layout are not read, the log is (docs/operators)."""
+
+
 class Summary(msgspec.Struct, array_like=True):
     """Stamped values are the latest of their kind; `enrolled` and `registered` the earliest times."""
 
