@@ -6,6 +6,8 @@ import pytest
 
 from schemas.progress import Flag
 from services.scoring.core.evaluate import evaluate
+from services.scoring.core.facts import fact_of
+from services.scoring.core.fold import fold
 from tests.golden.doors import (
     DISC,
     ONLINE,
@@ -21,6 +23,7 @@ from tests.golden.doors import (
     posts,
     process,
     programme,
+    read,
     record,
     ruled,
     seconds,
@@ -371,6 +374,18 @@ def test_behind_is_judged_with_todays_selection_and_needs_one() -> None:
     second = [*facts, selected("c2", "2023-06-14 09:00")]
     assert behind(second, "2023-06-15 00:00") == ("notice", utc("2023-06-14 00:00"))  # at 14 June already 65 - 45, of both
     assert behind([*second, record("course.dropped", "2023-06-14 10:00", course_id="c2")], "2023-06-15 00:00") is None
+
+
+def test_what_is_found_at_a_midnight_is_found_anew_when_earlier_days_change() -> None:
+    """At 12 June 55 points have gone. 18,000 s of 3 June arrive, in one batch behind a half hour of 12 June itself: 50 + 0 points."""
+    rules, now = programme(), at("2023-06-12 12:00")
+    learner = learner_of(rules, ONE_COURSE)
+    assert [flag.severity for flag in evaluate(rules, learner, now).progress.flags if flag.kind == "behind"] == ["escalation"]
+    today = record(
+        "study.recorded", "2023-06-12 09:30", course_id="c1", started_at="2023-06-12 09:00", ended_at="2023-06-12 09:30", channel="online"
+    )
+    fold(rules, learner, [fact_of(read(value)) for value in (today, *seconds("c1", 18_000, 3))])
+    assert [flag for flag in evaluate(rules, learner, now).progress.flags if flag.kind == "behind"] == []
 
 
 def test_what_is_told_to_look_at_never_skips_a_change() -> None:
