@@ -60,13 +60,14 @@ attention:
   ownership: {county_after_days: 1.5, city_after_days: 3}
 """
 CHOSEN = load_text(RULES)
-ALL = load_text(
+RULES_ALL = (
     RULES.replace("selection: chosen", "selection: all\ncap_at_course_hours: true")
     .replace("award: threshold", "award: proportional")
     .replace("daily_cap_minutes: 50\n", "")
     .replace("credits: on_pass", "credits: proportional")
     .replace("passed: {courses: every_selected}", "passed: {credited_hours: 1.25, accepted_works: {activity: act, count: 1}}")
 )
+ALL = load_text(RULES_ALL)
 HOURS = load_text(
     RULES[: RULES.index("scoring:")]
     + "scoring: {}\ncredits: proportional\nresult: {passed: {credited_hours: 1}}\n"

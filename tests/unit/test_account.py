@@ -7,15 +7,15 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from account_world import CHOSEN, HIGH, HOURS, LIVES, LOW, MOMENTS, PROGRAMMES, at, event, records, study
+from account_world import ALL, CHOSEN, HIGH, HOURS, LIVES, LOW, MOMENTS, PROGRAMMES, RULES_ALL, at, event, records, study
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.programme import Programme, load_programmes
+from schemas.programme import Programme, load_programmes, load_text
 from schemas.progress import cents
 from schemas.reading import Event
 from services.scoring.core.account import AccountError, UnknownCourse, account
-from services.scoring.core.account_model import Account, CourseAccount, Item, Line
+from services.scoring.core.account_model import Account, CourseAccount, Item, Line, Record
 from services.scoring.core.evaluate import evaluate
 from services.scoring.core.facts import fact_of
 from services.scoring.core.fold import fold
@@ -186,6 +186,9 @@ def test_facts_outside_their_time_say_so() -> None:
         study("c1", "2023-06-21", "10:00", "10:10", id="over"),
         event("post.published", "2023-05-28 10:00", "shut", course_id="c1", post_id="x", kind="reply"),
         event("post.published", "2023-06-21 10:00", "late", course_id="c1", post_id="y", kind="reply"),
+        event("post.published", "2023-06-21 00:00", "edge", course_id="c1", post_id="z", kind="reply"),
+        event("post.published", "2023-06-20 23:59", "last", course_id="c1", post_id="l", kind="reply"),
+        event("post.published", "2023-05-29 00:00", "open", course_id="c1", post_id="o", kind="reply"),
         event("assignment.graded", "2023-06-24 00:00", "final", course_id="c1", assignment_id="1", score="1", grader_id="t"),
         event(
             "exam.marked", "2023-06-22 10:00", "sat", course_id="c1", attempt_id="1", form="online", score="1", sat_at="2023-06-21 00:00"
@@ -196,7 +199,8 @@ def test_facts_outside_their_time_say_so() -> None:
     assert fate["soon"] == ["before_start"]
     assert fate["over"] == ["after_end"]
     assert fate["shut"] == ["before_open"]
-    assert fate["late"] == ["after_end"]
+    assert fate["late"] == fate["edge"] == ["after_end"]
+    assert fate["last"] == fate["open"] == []
     assert fate["final"] == ["after_results_final"]
     assert fate["sat"] == ["after_end"]
 
@@ -243,6 +247,11 @@ def test_mode_says_whether_a_fact_or_the_rule_gave_it() -> None:
     assert by_fact.mode.record.event.id == "said"
     assert by_fact.class_.value == "k2"
     assert told(CHOSEN, [], "2023-06-02 00:00").mode.by == "default"
+    # where no rule looks at ages, no fact is said to have given one
+    membership = next(part for part in told(HOURS, [enrolled], "2023-06-02 00:00").items if part.name == "membership")
+    assert [why.code for line in membership.lines for why in line.why] == (
+        ["gives_class", "gives_age", "gives_enrolment"] if HOURS.online_ages else ["gives_class", "gives_enrolment"]
+    )
 
 
 def test_a_flag_says_what_it_rests_on_and_what_comes_next() -> None:
@@ -264,6 +273,128 @@ def test_conditions_have_what_is_there_and_what_is_needed() -> None:
     late = told(HOURS, [*chosen("c1"), study("c1", "2023-06-03", "10:00", "10:30")], "2023-06-20 23:50")
     assert not late.possible  # ten minutes are left, thirty are needed
     assert told(HOURS, chosen("c1"), "2023-06-24 00:00").result == "failed"
+
+
+def test_what_is_possible_is_bounded_by_days_caps_and_courses() -> None:
+    """HOURS: 50 minutes a day, an hour in all; ALL: an hour and a quarter, of two courses of 45 and 60 minutes that are capped."""
+    studied = [*chosen("c1"), study("c1", "2023-06-03", "10:00", "10:30")]
+    today = study("c1", "2023-06-20", "08:00", "08:25")
+    assert told(HOURS, [*chosen("c1"), study("c1", "2023-06-03", "10:00", "10:10"), today], "2023-06-20 09:00").possible  # 35 + 25
+    assert not told(HOURS, [*chosen("c1"), study("c1", "2023-06-03", "10:00", "10:09"), today], "2023-06-20 09:00").possible  # 34 + 25
+    assert told(HOURS, studied, "2023-06-20 23:30").possible  # 30 + 30
+    assert not told(HOURS, studied, "2023-06-20 23:30:01").possible
+    registered = [event("learner.registered", "2023-06-02 09:00", class_id="k1")]
+    assert told(ALL, registered, "2023-06-10 00:00").possible
+    assert told(CHOSEN, registered, "2023-06-10 00:00").possible  # no course yet: one can still be selected
+    assert not told(CHOSEN, registered, "2023-06-21 00:00").possible
+    long = load_text(RULES_ALL.replace("credited_hours: 1.25", "credited_hours: 1.8"))
+    assert not told(long, registered, "2023-06-02 00:00").possible  # the courses give an hour and three quarters
+
+
+def test_after_the_end_only_rulings_can_still_change_a_result() -> None:
+    whole = [study("c1", "2023-06-03", f"1{n}:00", f"1{n}:30") for n in range(2)] + [study("c2", "2023-06-04", "10:00", "10:30")]
+    base = [event("learner.registered", "2023-06-02 09:00", class_id="k1"), *whole]
+    article = event("work.published", "2023-06-05 10:00", work_id="w", kind="research_article", activity_id="act")
+    after, final = "2023-06-21 00:00", "2023-06-24 00:00"
+    assert not told(ALL, base, after).possible
+    assert told(ALL, [*base, article], after).possible  # it waits for its review
+    assert not told(ALL, [*base, article], final).possible
+    returned = event("work.reviewed", "2023-06-06 10:00", work_id="w", verdict="returned")
+    assert told(ALL, [*base, article, returned], after).possible  # a later review may accept it
+    gone = event("work.removed", "2023-06-06 10:00", work_id="w")
+    assert not told(ALL, [*base, article, gone], after).possible
+
+    course = one(told(CHOSEN, [*chosen("c1"), *whole[:2]], after), "c1")
+    assert course.enough is not None  # 15 for study, 15 for grades, 0 for posts, 0 for works, 50 for an exam that was sat
+    assert (course.enough.most, course.enough.possible) == (8_000, True)
+    assert course.enough.pass_ways == course.enough.gate_ways == ()
+    lesson = event("work.published", "2023-06-05 10:00", work_id="l", kind="lesson_design", course_id="c1")
+    back = event("work.reviewed", "2023-06-06 10:00", work_id="l", verdict="returned")
+    course = one(told(CHOSEN, [*chosen("c1"), *whole[:2], lesson, back], after), "c1")
+    assert course.enough is not None
+    assert course.enough.most == 8_500
+    course = one(told(CHOSEN, [*chosen("c1"), *whole[:2]], final), "c1")
+    assert course.enough is not None
+    assert (course.enough.most, course.enough.possible, course.enough.blocked) == (1_500, False, "ended")
+    nothing = one(told(CHOSEN, chosen("c1"), after), "c1")
+    assert nothing.enough is not None
+    assert (nothing.enough.most, nothing.enough.blocked) == (1_500, "ended")  # the gate of 24 stays shut
+
+
+def test_time_that_does_not_hold_the_study_is_said_and_no_way_asks_for_it() -> None:
+    course = one(told(CHOSEN, chosen("c1"), "2023-06-20 23:45"), "c1")
+    assert course.enough is not None  # 30 minutes are needed, 15 are left: at most 15 + 4.5 for a gate of 24
+    assert (course.enough.possible, course.enough.blocked, course.enough.gate_ways) == (False, "time", ())
+    course = one(told(CHOSEN, chosen("c1"), "2023-06-20 23:30"), "c1")
+    assert course.enough is not None
+    assert course.enough.possible
+    assert course.enough.gate_ways == ({"assignments": 2, "seconds": 1_800},)
+
+
+def test_ownership_counts_from_the_last_follow_up() -> None:
+    contact = event("follow_up.recorded", "2023-06-05 10:00", flag="inactive", channel="phone", outcome="reached", staff_id="s")
+    at_base = event("follow_up.recorded", "2023-06-03 10:30", flag="inactive", channel="phone", outcome="reached", staff_id="s")
+    before = event("follow_up.recorded", "2023-06-03 10:29", flag="inactive", channel="phone", outcome="reached", staff_id="s")
+    found = told(CHOSEN, [*chosen("c1"), study("c1", "2023-06-03", "10:00", "10:30"), contact, at_base, before], "2023-06-05 12:00")
+    flag = next(flag for flag in found.flags if flag.kind == "inactive")
+    assert (flag.follow_ups, flag.next_owner, flag.next_owner_at) == (2, "county", at("2023-06-06 22:00"))
+    lines = fates(next(part for part in found.items if part.name == "follow_ups").lines)
+    assert (lines[at_base.id][2], lines[before.id][2]) == (["of_open_flag"], ["no_open_flag"])
+    exactly = told(CHOSEN, [*chosen("c1"), study("c1", "2023-06-03", "10:00", "10:30")], "2023-06-05 10:30")
+    flag = next(flag for flag in exactly.flags if flag.kind == "inactive")
+    assert (flag.severity, flag.next_severity) == ("warning", "escalation")
+
+
+def test_behind_says_both_shares_at_the_latest_midnight() -> None:
+    events = [*chosen("c1"), study("c1", "2023-06-03", "10:00", "10:08"), study("c1", "2023-06-08", "08:00", "08:30")]
+    found = told(CHOSEN, events, "2023-06-08 12:00")
+    flag = next(flag for flag in found.flags if flag.kind == "behind")
+    assert flag.facts["midnight_at"] == at("2023-06-08 00:00")
+    # 7 of 20 days; 480 of 2,700 s: what was studied today does not count at last midnight
+    assert (flag.facts["elapsed_percent"], flag.facts["credited_percent"], flag.facts["credited"]) == (3_500, 1_777, 480)
+
+
+def test_a_repeated_fact_is_named_by_the_record_accepted_first() -> None:
+    post = event("post.published", "2023-06-05 10:00", course_id="c1", post_id="x", kind="reply")
+    given_ = [*records(chosen("c1")), Record(post, 0, 9), Record(post, 0, 7)]
+    for order in (given_, given_[::-1]):
+        found = account(CHOSEN, "L1", order, at("2023-06-06 00:00"))
+        assert found.repeated == 1
+        assert [line.record.offset for line in item(one(found, "c1"), "interaction").lines] == [7]
+
+
+def test_what_is_listed_first_is_what_earns_then_what_does_not_count() -> None:
+    replies = [event("post.published", f"2023-06-05 10:0{n}", f"p{n}", course_id="c1", post_id=f"p{n}", kind="reply") for n in range(5)]
+    found = item(one(told(CHOSEN, [*chosen("c1"), *replies], "2023-06-06 00:00", most=3), "c1"), "interaction")
+    assert [line.record.event.id for line in found.lines] == ["p0", "p1", "p4"]
+    assert (found.rest.facts, found.rest.points, found.facts) == (2, 0, 5)
+    assert item(one(told(CHOSEN, [*chosen("c1"), *replies], "2023-06-06 00:00", most=1), "c1"), "interaction").rest.points == 150
+
+
+def test_a_tie_in_time_goes_to_the_greater_id() -> None:
+    first, second = (
+        event("process.marked", "2023-06-05 10:00", id, course_id="c1", score=score, marker_id="m")
+        for id, score in (("a", "1"), ("b", "0.5"))
+    )
+    for order in ([first, second], [second, first]):
+        found = item(one(told(CHOSEN, [*chosen("c1", "disc"), *order], "2023-06-06 00:00"), "c1"), "process")
+        assert fates(found.lines) == {"a": ("no", None, ["superseded"]), "b": ("yes", 1_000, [])}
+
+
+def test_a_submission_waits_for_its_grade_and_counts_once() -> None:
+    events = [
+        *chosen("c1"),
+        event("assignment.submitted", "2023-06-05 10:00", "s1", course_id="c1", assignment_id="a", submission_id="1"),
+        event("assignment.submitted", "2023-06-05 11:00", "s2", course_id="c1", assignment_id="a", submission_id="2"),
+        event("assignment.submitted", "2023-06-05 12:00", "s3", course_id="c1", assignment_id="b", submission_id="3"),
+        event("assignment.graded", "2023-06-06 10:00", "g", course_id="c1", assignment_id="b", score="1", grader_id="t"),
+    ]
+    found = item(one(told(CHOSEN, events, "2023-06-07 00:00"), "c1"), "assignments")
+    assert fates(found.lines) == {
+        "s1": ("yes", None, ["awaits_grade"]), "s2": ("no", None, ["handed_in_before"]), "s3": ("yes", None, ["graded"]),
+        "g": ("yes", 750, []),
+    }  # fmt: skip
+    assert found.figures == {"graded": 1, "count": 2, "awaiting": 1}
 
 
 def test_an_unselected_and_an_unknown_course_have_facts_and_no_totals() -> None:

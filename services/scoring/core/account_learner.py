@@ -65,7 +65,7 @@ class Member:
 
     def lines(self) -> list[Line]:
         """Each fact with what it decides; one that decides nothing was superseded."""
-        by_rule = self._person if self._mode is None else None
+        by_rule = self._person if self.mode().by == "rule" else None
         deciding = (
             (self._class, "gives_class"),
             (self._mode, "gives_mode"),
