@@ -234,6 +234,8 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         ("rules_version: 7\n", "rules_version:\t7\n  x: 1\n", ["not YAML"]),
         ("rules_version: 7\n", "rules_version: 7\n? [a, b]\n: 1\n", ["a key must be text"]),
         ("{within_days: 1, from: enrolled}\n", "{within_days: 1, from: now}\n", ["must be enrolled, not now"]),
+        ("{within_days: 1, from: enrolled}\n", "2\n", ["must be a mapping of fields"]),  # and not that not_registered needs it
+        ("result:\n  passed: {courses: every_selected}", "result:\n  passed: {credited_hours: many}", ["must be a number"]),
         ("passed: {courses: every_selected}", "passed: {course: every_selected}", ["unknown key; did you mean courses?"]),
         ("- {item: study, ", "- {item: studi, ", ["did you mean study?"]),  # and not that the gate names no item
         ("- {id: c1, ", "- {id: c 1, ", ["must be 1 to 64 of"]),  # and not that c1 is unknown in due
