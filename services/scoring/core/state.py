@@ -210,11 +210,7 @@ class Learner:
             return False
         if self.credit_from is None or day < self.credit_from:
             self.credit_from = day
-        days = self.get("credit:" + day[:7], Credit).days
-        if courses:
-            days[day[8:]] = courses
-        else:
-            days.pop(day[8:], None)
+        self.get("credit:" + day[:7], Credit).days[day[8:]] = courses  # never empty: a day's spans only grow
         if self._totals is not None:
             for course_id, seconds in before.items():
                 self._totals[course_id] -= seconds
