@@ -12,7 +12,7 @@ from tests.properties.deep import run
 from tests.properties.worlds import World, nth, worlds
 
 GENERATE = settings(
-    max_examples=250,
+    max_examples=180,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
@@ -28,7 +28,7 @@ def test_every_world(name: str, world: World) -> None:
 
 def test_numbered_worlds() -> None:
     """What the long run goes on with."""
-    assert run(first=0, sets=300, workers=2, say=lambda text: None) == []
+    assert run(first=0, sets=250, workers=2, say=lambda text: None) == []
 
 
 def test_what_worlds_reach() -> None:

@@ -72,10 +72,10 @@ def world(c: Choices, rules_text: str | None = None, most: int = 40) -> World:
     rules, times = _times(text)
     make, twin = maker(rules, times)
     events = beginning(c, rules, times) if c.chance(85) else []
-    events += c.many(make, c.choice((most, most // 2, most // 6, most // 3, 2 * most)))
+    events += c.many(make, c.choice((most, most // 2, most // 6, 0, most // 3, 2 * most)))
     if not events:
         events = [make(c)]
-    events += [twin(c, c.choice(events)) for _ in range(c.integer(0, 4))]
+    events += [twin(c, c.choice(events)) for _ in range(c.integer(0, 5))]
     seed = c.integer(0, 1_000_000)
     chance = random.Random(seed)
     events += chance.sample(events, len(events) // 4)

@@ -23,7 +23,7 @@ KEYS = ("course_id", "assignment_id", "post_id", "work_id", "attempt_id", "case_
 FLAGS = ("inactive", "behind", "not_started", "not_registered", "exam_due", "assignment_overdue", "plagiarism_suspected")
 WEIGHTS = {
     "study.recorded": 24, "exam.marked": 9, "assignment.submitted": 5, "assignment.graded": 8, "post.published": 8, "work.published": 8,
-    "work.reviewed": 5, "process.marked": 4, "course.selected": 5, "course.dropped": 2, "follow_up.recorded": 14, "plagiarism.ruled": 3,
+    "work.reviewed": 5, "process.marked": 4, "course.selected": 7, "course.dropped": 4, "follow_up.recorded": 14, "plagiarism.ruled": 3,
     "learner.enrolled": 3, "learner.registered": 2, "learner.transferred": 2, "learner.withdrawn": 1, "learner.reinstated": 3,
     "platform.visited": 2, "post.removed": 2, "work.removed": 1, "assessment.chosen": 3, "reminder.delivered": 1, "reminder.failed": 1,
     "certificate.issued": 1,
@@ -60,8 +60,10 @@ class Times:
         how = c.integer(0, 19)
         if how < 6:
             found = self.inside(c)
-        elif how < 8:
+        elif how < 7:
             found = self.low + c.integer(0, (self.high - self.low) // SECOND) * SECOND
+        elif how < 8:
+            found = self.edges[2] + c.integer(0, (self.edges[3] - self.edges[2]) // SECOND) * SECOND
         elif how < 12:
             found = c.choice(self.edges)
         elif how < 16:
@@ -135,6 +137,8 @@ def maker(rules: Rules, times: Times) -> tuple[Callable[[Choices], Json], Callab
                 return in_course
             case "study.recorded":
                 start = ms + SECOND * c.choice((0, 0, -600, -1, 1, 300, -43200))
+                if c.chance(40):  # on a busy day
+                    start = times.midday + c.integer(0, 2) * DAY_MS + c.integer(0, 60) * 60 * SECOND
                 start = max(start, 0) + c.choice((0, 0, 0, 999))
                 length = c.choice((600, 900, 1, 299, 1800, 60, 36, 7200, 86400 if c.chance(30) else 450))
                 end = start - start % SECOND + SECOND * length + c.choice((0, 0, 500))
@@ -188,7 +192,7 @@ def maker(rules: Rules, times: Times) -> tuple[Callable[[Choices], Json], Callab
         else:
             kept = KEYS[1:] if kind == "work.published" else KEYS
             data |= {name: value for name, value in one["data"].items() if name in kept}
-        id, source = c.choice(((one["id"], one["source"]), (one["id"], "/q"), ("0", one["source"])))
+        id, source = c.choice(((one["id"], one["source"]), (one["id"], one["source"]), (one["id"], "/q"), ("0", one["source"])))
         return {**one, "id": id, "source": source, "data": data}
 
     return make, twin
@@ -221,4 +225,7 @@ def beginning(c: Choices, rules: Rules, times: Times) -> list[Json]:
         if c.chance(12):
             ruled = {**in_course, "score": Number("1"), "marker_id": "m"}
             found.append(event("process.marked", written(times.midday), "p" + course, ruled))
+    for _ in range(c.choice((0, 0, 1, 3))):
+        contact = {"flag": c.choice(FLAGS), "channel": "wechat", "outcome": c.choice(("reached", "other")), "staff_id": "s"}
+        found.append(event("follow_up.recorded", written(times.inside(c)), f"f{len(found)}", contact))
     return found
