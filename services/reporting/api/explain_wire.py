@@ -229,7 +229,9 @@ def differences(found: Account, published: Mapping[str, Any], whole: bool = True
             rows.append({"course_id": course_id, "column": column, "account": ours, "published": theirs})
 
     put(None, "rules_version", found.rules_version, published["rules_version"])
+    put(None, "class_id", found.class_.value, published["class_id"])
     put(None, "mode", found.mode.value, published["mode"])
+    put(None, "withdrawn", found.withdrawn, published["withdrawn"])
     put(None, "result", found.result, published["result"])
     put(None, "credited_seconds", found.seconds, published["credited_seconds"])
     put(None, "credits", points(found.credits), published["credits"])

@@ -27,6 +27,8 @@ ACCOUNT: Final[dict[str, tuple[str, str]]] = {
     "account.column.credits": ("学分", "credits"),
     "account.column.passed": ("是否合格", "passed"),
     "account.column.result": ("结果", "result"),
+    "account.column.class_id": ("班级", "class"),
+    "account.column.withdrawn": ("是否退出", "withdrawn"),
     "account.column.mode": ("学习方式", "study mode"),
     "account.column.selected": ("是否已选", "selected"),
     "account.column.rules_version": ("规则版本", "version of the rules"),
