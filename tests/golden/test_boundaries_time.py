@@ -148,19 +148,20 @@ def test_with_every_course_for_everybody_selection_is_an_act_and_nothing_more() 
 # -- time -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("studied", "credited"), [(28_799, 28_799), (28_800, 28_800), (28_801, 28_800), (30_000, 28_800)])
-def test_the_daily_cap_exactly_used_up(studied: int, credited: int) -> None:
-    facts = []
-    for n in range(-(-studied // 1800)):
-        start, length = at("2023-06-05 08:00") + n * 1_800_000, min(1800, studied - n * 1800)
-        facts.append(
-            study(
-                "c-reading",
-                *(f"2023-06-05T{8 + (n * 1800 + s) // 3600:02d}:{(n * 1800 + s) // 60 % 60:02d}:{s % 60:02d}+08:00" for s in (0, length)),
-            )
-        )
-        assert at(f"2023-06-05T{8 + n // 2:02d}:{n % 2 * 30:02d}:00+08:00") == start
-    assert row(told(B, [*BASE, *facts], NOW)).credited_seconds == credited
+@pytest.mark.parametrize(
+    ("more", "credited"),
+    [
+        (seconds("c-reading", 28_799), 28_799),
+        (seconds("c-reading", 28_800), 28_800),
+        ([*seconds("c-reading", 28_799), study("c-reading", "2023-06-02 16:00:00", "2023-06-02 16:00:01")], 28_800),
+        ([*seconds("c-reading", 28_800), study("c-reading", "2023-06-02 16:00:00", "2023-06-02 16:00:01")], 28_800),
+        ([*seconds("c-reading", 28_800), study("c-reading", "2023-06-02 16:00", "2023-06-02 16:20")], 28_800),
+        ([*seconds("c-reading", 28_800), study("c-reading", "2023-06-02 07:40", "2023-06-02 08:00")], 28_800),
+    ],
+)
+def test_the_daily_cap_exactly_used_up(more: list[bytes], credited: int) -> None:
+    """8 hours are 28,800 s, on 2 June from 08:00 to 16:00."""
+    assert row(told(B, [*BASE, *more], NOW)).credited_seconds == credited
 
 
 def test_the_cap_takes_the_days_last_seconds_whatever_arrived_last() -> None:
