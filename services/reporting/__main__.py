@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import signal
+import sys
 from types import FrameType
 
 import uvicorn
 
-from schemas.programme import load_programmes
+from schemas.programme import RuleError, load_programmes
 from services.reporting.api.live import Live
 from services.reporting.api.publisher import Publisher
 from services.reporting.app import build_app, build_deps
 from services.shared.clock import parse_clock
-from services.shared.logs import configure_logs
+from services.shared.logs import configure_logs, log_rule_warnings
 from services.shared.settings import settings
 
 
@@ -30,8 +31,13 @@ def main() -> None:
     given = settings()
     configure_logs("reporting", given.log_level)
     clock = parse_clock(given.clock)
+    try:
+        programmes = load_programmes(given.programmes)
+    except RuleError as error:
+        sys.exit(f"rule files:\n{error.everything}")
+    log_rule_warnings(programmes)
     publisher = Publisher(given.bootstrap)
-    deps = build_deps(given, clock, load_programmes(given.programmes), publisher)
+    deps = build_deps(given, clock, programmes, publisher)
     app = build_app(deps, publisher.ready)
     config = uvicorn.Config(
         app,

@@ -22,7 +22,6 @@ import msgspec
 
 from services.scoring.core.facts import Stamp
 
-
 LAYOUT = 2
 """Raised with every change of what cells hold: cells of another layout are not read, the log is (docs/operators)."""
 
