@@ -39,12 +39,12 @@ NEVER = "2023-06-01 09:00"
 
 def grades(found: tuple[Flag | None, Flag | None]) -> tuple[str | None, str | None]:
     before, then = found
-    return before and before.severity, then and then.severity
+    return before.severity if before else None, then.severity if then else None
 
 
 def owners(found: tuple[Flag | None, Flag | None]) -> tuple[str | None, str | None]:
     before, then = found
-    return before and before.owner_level, then and then.owner_level
+    return before.owner_level if before else None, then.owner_level if then else None
 
 
 # -- from a base, with thresholds -------------------------------------------------------------------------------------
@@ -287,9 +287,9 @@ REGISTERED = record("learner.registered", "2023-05-30 09:00", class_id="k1", mod
 ONE_COURSE = [REGISTERED, selected("c1", "2023-05-30 09:00")]
 
 
-def behind(records: list[bytes], moment: str) -> tuple[str, str] | None:
+def behind(records: list[bytes], moment: str | int) -> tuple[str, str] | None:
     found = flags(programme(), records, moment).get(BEHIND)
-    return found and (found.severity, found.raised_at)
+    return (found.severity, found.raised_at) if found else None
 
 
 def test_behind_by_exactly_the_tolerance_is_not_behind() -> None:

@@ -259,8 +259,9 @@ def test_one_accepted_article(of: dict[str, str], verdicts: list[str], removed: 
     ],
 )
 def test_the_age_at_the_end_of_the_year(gender: str | None, birth_year: int | None, mode: str) -> None:
-    person = {name: value for name, value in (("gender", gender), ("birth_year", birth_year)) if value is not None}
-    enrolled = record("learner.enrolled", "2023-05-25 09:00", class_id="k1", **person)
+    person = {"class_id": "k1", "gender": gender, "birth_year": birth_year}
+    known = {name: value for name, value in person.items() if value is not None}
+    enrolled = record("learner.enrolled", "2023-05-25 09:00", "", "/p", **known)
     registered = record("learner.registered", "2023-06-01 09:00", class_id="k1")
     assert told(B, [enrolled, registered], NOW).mode == mode
     stated = record("learner.transferred", "2023-05-24 09:00", class_id="k2", mode="online")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from services.shared import clock
 from services.shared.clock import parse_clock
 
 ANCHOR_MS = 1_795_507_200_000  # 2026-11-24T08:00:00Z
@@ -16,7 +17,7 @@ START, ANCHOR = "2023-06-01T00:00:00+08:00", "2026-11-24T08:00:00Z"
 def real(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The machine's clock, in ms, to be set."""
     moment = [ANCHOR_MS]
-    monkeypatch.setattr(clock.time, "time_ns", lambda: moment[0] * 1_000_000 + 999_999)
+    monkeypatch.setattr(time, "time_ns", lambda: moment[0] * 1_000_000 + 999_999)
     return moment
 
 

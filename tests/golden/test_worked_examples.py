@@ -142,7 +142,7 @@ MONDAY = [ONLINE, VISIT]  # 5 June 2023, 10:00
 
 
 def severity(flag: Flag | None) -> str | None:
-    return flag and flag.severity
+    return flag.severity if flag else None
 
 
 def test_example_7_inactive_from_thursday() -> None:
@@ -155,7 +155,9 @@ def test_example_7_inactive_from_thursday() -> None:
 
 
 def test_example_7_a_late_fact_retracts_thursdays_flag() -> None:
-    learner, log, published = learner_of(B, MONDAY), [], []
+    learner = learner_of(B, MONDAY)
+    log: list[tuple[str, str, str, str]] = []
+    published: list[Flag] = []
 
     def look(moment: str) -> None:
         progress = evaluate(B, learner, at(moment)).progress
