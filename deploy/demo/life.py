@@ -225,6 +225,11 @@ class Life:
                 at += length + rng.choice((0, 0, 5, 60, 300))
         self._hand_in(rng, day, at + 60, course, add)
 
+    @property
+    def _most_posts(self) -> int:
+        """Some say little, and find that their exam does not count: with four posts their gate is missed, or met, by a hair."""
+        return 4 if self.teacher.number % 17 == 3 else 12
+
     def _hand_in(self, rng: random.Random, day: int, at: int, course: _Course, add: Any) -> None:
         c, tutor = course.course_id, self.teacher.tutor
         progress = course.seconds / course.needed
@@ -244,7 +249,7 @@ class Life:
                     self._later(day + rng.randrange(4, 8), "assignment.graded", self._grade(rng, c, a, tutor))
                 if rng.random() < 0.006:
                     self._suspect(rng, day, submission)
-        posts_wanted = min(12, int(progress * 11) + 1)
+        posts_wanted = min(self._most_posts, int(progress * 11) + 1)
         while course.posts < posts_wanted and rng.random() < (0.85 if self.plan.items("online") else 0.12):
             course.posts += 1
             at += 45 + rng.randrange(200)
@@ -259,7 +264,7 @@ class Life:
         if course.works < works_wanted and progress > 0.45 + course.works * 0.4:
             course.works += 1
             self._publish(rng, day, at + 30, f"{self.teacher.learner_id}-{c}-w{course.works}", course, add)
-        ready = (progress >= 1 and course.posts >= 8) or (progress > 0.7 and rng.random() < 0.03)
+        ready = (progress >= 1 and course.posts >= min(8, self._most_posts)) or (progress > 0.7 and rng.random() < 0.03)
         if self.plan.items("online") and ready and (course.attempts == 0 or (course.best < 0.6 and course.attempts < 3)):
             course.attempts += 1
             score = round(min(1.0, max(0.2, rng.gauss(self.quality - 0.05, 0.1))), 3)
