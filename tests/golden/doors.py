@@ -1,8 +1,8 @@
 """The golden cases' way into the product: rule text and event bytes in, published values out.
 
 Nothing here knows how a total is made. `told` folds the same records forwards in one batch, then forwards and backwards one at
-a time and each twice, looking at the learner in between; all must publish the same, so every golden case is one of order,
-repetition and caching, too. Instants are texts: `2023-06-05 10:00` is Shanghai's, what has a `T` is taken as it stands.
+a time and each twice, looking at the learner in between; all must keep and publish the same, so every golden case is one of
+order, repetition and caching, too. Instants are texts: `2023-06-05 10:00` is Shanghai's, what has a `T` is taken as it stands.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ def learner_of(rules: Programme, records: Iterable[bytes]) -> Learner:
 def told(rules: Programme, records: Sequence[bytes], now: str | int) -> LearnerProgress:
     """What is published of the learner at `now`, whatever the order of arrival."""
     ms = at(now) if isinstance(now, str) else now
-    progress = evaluate(rules, learner_of(rules, records), ms).progress
+    whole = learner_of(rules, records)
+    progress = evaluate(rules, whole, ms).progress
     facts = [fact_of(read(value)) for value in records]
     for order in (facts, facts[::-1]):
         learner = Learner.new("L1")
@@ -112,7 +113,13 @@ def told(rules: Programme, records: Sequence[bytes], now: str | int) -> LearnerP
             evaluate(rules, learner, ms)
             assert fold(rules, learner, [fact]) == set(), "a fact that is known already changed something"
         assert evaluate(rules, learner, ms).progress == progress, "the order of arrival, or a look in between, changed what is published"
+        assert cells(learner) == cells(whole), "the order of arrival changed what is kept"
     return progress
+
+
+def cells(learner: Learner) -> dict[str, bytes]:
+    """What is kept of the learner: a replay has to end in the same bytes."""
+    return {name: learner.encode(name) for name in learner.names()}
 
 
 def row(progress: LearnerProgress, course: str = "c-reading") -> CourseProgress:

@@ -89,6 +89,21 @@ def test_null_is_absent_and_attributes_beyond_the_contract_are_no_content() -> N
     assert flags(B, [ONLINE, VISIT, *both], "2023-06-12 10:00")["inactive", ""].follow_ups == 1
 
 
+def test_what_is_said_twice_at_different_times_is_kept_in_one_way() -> None:
+    """`told` compares the kept bytes, too: of removals and submissions the earliest is kept, whichever arrived first."""
+    twice = [
+        *(record("post.removed", f"2023-06-{day} 10:00", course_id="c-reading", post_id="q") for day in (14, 12, 13)),
+        *(record("work.removed", f"2023-06-{day} 10:00", work_id="w") for day in (14, 12, 13)),
+        *(submitted("a1", f"2023-06-{day} 10:00") for day in (14, 12, 13)),
+        *(record("platform.visited", f"2023-06-15 {hour}:00") for hour in (12, 10, 14, 11)),
+        *(record("learner.enrolled", f"2023-06-{day} 10:00", class_id=f"k{day}") for day in (14, 12, 13)),
+    ]
+    facts = [ONLINE, selected(), post("q", "question"), work("w"), *twice]
+    progress = told(B, facts, NOW)
+    assert (row(progress).interaction_points, row(progress).works_points, progress.class_id) == ("0.00", "0.00", "k14")
+    assert json.loads(row(progress).explanation)["items"]["assignments"]["submitted"] == 1
+
+
 def test_a_course_that_the_rules_do_not_know_has_no_row() -> None:
     facts = [ONLINE, *TWO, selected("c-gone"), submitted("a1", "2023-06-10 10:00", "c-gone"), graded("a1", "1", course="c-gone"),
              post("q", "question", course="c-gone"), study("c-gone", "2023-06-12 10:00", "2023-06-12 10:20")]  # fmt: skip
