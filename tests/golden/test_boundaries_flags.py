@@ -367,6 +367,12 @@ def test_behind_begins_after_the_reinstatement(reinstated: str, raised: str) -> 
     assert behind(facts, at(raised) - 1) is None  # no midnight since
 
 
+def test_behind_begins_after_the_later_of_registration_and_reinstatement() -> None:
+    back = record("learner.reinstated", "2023-06-06 12:00")
+    registered = record("learner.registered", "2023-06-08 12:00", class_id="k1", mode="online")
+    assert behind([back, registered, selected("c1", "2023-06-07 09:00")], "2023-06-10 00:00") == ("warning", utc("2023-06-09 00:00"))
+
+
 def test_behind_is_judged_with_todays_selection_and_needs_one() -> None:
     assert behind([REGISTERED], "2023-06-15 00:00") is None
     facts = [*ONE_COURSE, *seconds("c1", 36_000 - 3600)]
