@@ -345,6 +345,13 @@ def test_behind_begins_anew_after_catching_up() -> None:
     assert behind(facts, "2023-06-10 12:00") == ("warning", utc("2023-06-07 00:00"))  # 45 - 10
 
 
+def test_study_that_lies_ahead_puts_no_look_off() -> None:
+    """Events may be 5 minutes ahead: what is credited after a midnight counts for none before it, nor for when to look."""
+    facts = [*ONE_COURSE, *seconds("c1", 3600, 5)]
+    assert grades(turns(programme(), facts, BEHIND, "2023-06-05 00:00")) == (None, "notice")
+    assert grades(turns(programme(), facts, BEHIND, "2023-06-06 00:00")) == ("notice", None)
+
+
 @pytest.mark.parametrize(
     ("registered", "raised"),
     [
