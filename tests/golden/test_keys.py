@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+from services.scoring.core.facts import fact_of
+from services.scoring.core.fold import fold
+from services.scoring.core.state import Learner
 from tests.golden.doors import (
     DISC,
     ONLINE,
@@ -16,6 +19,7 @@ from tests.golden.doors import (
     post,
     process,
     programme,
+    read,
     record,
     row,
     ruled,
@@ -129,3 +133,37 @@ def test_a_transfer_moves_the_learner_and_leaves_the_flag() -> None:
     progress = told(B, facts, "2023-06-16 10:00")
     assert (progress.class_id, progress.mode) == ("k7", "online")
     assert [(flag.kind, flag.raised_at, flag.owner_level) for flag in progress.flags] == [("inactive", utc("2023-06-08 10:00"), "county")]
+
+
+def test_a_drop_takes_every_selection_before_it() -> None:
+    drop = record("course.dropped", "2023-06-03 09:00", course_id="c-reading")
+    twice = [selected(), selected(time="2023-06-02 09:00")]
+    assert told(B, [ONLINE, *twice, drop], NOW).courses_selected == 0
+    assert told(B, [ONLINE, *twice, drop, selected(time="2023-06-04 09:00")], NOW).courses_selected == 1
+
+
+def test_one_assignment_handed_in_twice_is_one() -> None:
+    again = [
+        record("assignment.submitted", "2023-10-10 10:00", course_id="c-reading", assignment_id="a1", submission_id=name) for name in "xyz"
+    ]
+    assert ("assignment_overdue", "c-reading") in flags(B, [ONLINE, selected(), *again], "2023-11-01 00:00")
+
+
+def test_the_gate_has_something_to_hold_back_only_with_an_attempt() -> None:
+    found = row(told(B, [ONLINE, selected()], NOW))
+    assert (found.gate_met, found.exam_before_gate) == (False, False)
+    assert row(told(B, [ONLINE, selected(), exam("0.1")], NOW)).exam_before_gate
+
+
+def test_where_there_is_one_form_a_choice_changes_nothing() -> None:
+    choice = record("assessment.chosen", "2023-06-10 10:00", course_id="c1", form="paper")
+    sat = exam("0.5", sat="2023-06-19 09:00", time="2023-06-20 09:00", course="c1")
+    assert row(told(programme(), [ONLINE, selected("c1"), choice, sat], NOW), "c1").exam_points == "25.00"
+
+
+def test_any_fact_gives_a_row() -> None:
+    """And its cell is named, so that it is written."""
+    certificate = record("certificate.issued", "2023-06-10 10:00", certificate_id="z")
+    assert fold(B, Learner.new("L1"), [fact_of(read(certificate))]) == {"sum"}
+    progress = told(B, [certificate], NOW)
+    assert (progress.class_id, progress.mode, progress.result, progress.last_active_at) == ("", "online", "in_progress", None)
