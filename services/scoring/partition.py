@@ -14,7 +14,7 @@ import msgspec
 
 from schemas.instants import rfc3339
 from schemas.programme import Programme
-from services.scoring.codec import Refused, decode, refusal
+from services.scoring.codec import MOST_KEY, Refused, decode, refusal
 from services.scoring.core.attention import changes, reminder_of
 from services.scoring.core.evaluate import day_progress, encoded, evaluate
 from services.scoring.core.facts import Fact
@@ -96,7 +96,7 @@ class Partition:
                 self.rejected += 1
                 if offset >= self.already_rejected_below:
                     value = refusal(found, ACTIVITY, self.number, offset, record.key, record.value, rfc3339(now))
-                    rejected.append((record.key or b"", value))
+                    rejected.append(((record.key or b"")[:MOST_KEY], value))
                 continue
             programme, learner_id, fact = found
             if programme in self.programmes:

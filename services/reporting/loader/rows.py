@@ -225,7 +225,7 @@ def activity_rows(
     event = read_activity(key, value, timestamp_ms, partition, partitions)
     if not isinstance(event, Event):
         return None, _unsound_row(value, timestamp_ms, partition, offset, event)
-    digest, ingested = event.digest, event.ingested_at_ms
+    digest, ingested = event.digest, min(max(event.ingested_at_ms, 0), _LAST_MS)
     course, class_id = getattr(event.data, "course_id", None) or "", getattr(event.data, "class_id", None) or ""
     smallest = ((1 << 64) - 1 - ingested) << 64 | ((1 << 16) - 1 - partition) << 48 | ((1 << 48) - 1 - offset)
     identity = f"{event.source}\0{event.id}\0{digest}".encode()
