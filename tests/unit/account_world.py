@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.programme import load_text
 from schemas.reading import Event, read_item
-from services.scoring.core.account_model import Record
+from services.scoring.core.account.model import Record
 
 HOUR = 3_600_000
 _ids = count(1)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from schemas.programme import Programme, load_programmes, load_text
 from schemas.progress import cents
 from schemas.reading import Event
-from services.scoring.core.account import AccountError, UnknownCourse, account
-from services.scoring.core.account_model import Account, CourseAccount, Item, Line, Record
+from services.scoring.core.account.model import Account, CourseAccount, Item, Line, Record
+from services.scoring.core.account.whole import AccountError, UnknownCourse, account
 from services.scoring.core.evaluate import evaluate
 from services.scoring.core.facts import fact_of
 from services.scoring.core.fold import fold
@@ -417,7 +417,7 @@ def test_an_unselected_and_an_unknown_course_have_facts_and_no_totals() -> None:
 def test_parts_that_do_not_add_up_are_never_given_out(monkeypatch: pytest.MonkeyPatch) -> None:
     events = [*chosen("c1"), event("post.published", "2023-06-05 10:00", course_id="c1", post_id="x", kind="reply")]
     told(CHOSEN, events, "2023-06-06 00:00")
-    monkeypatch.setattr("services.scoring.core.account_marks.yes", lambda record, points=None, code="", *by: Line(record, "yes", None, 1))
+    monkeypatch.setattr("services.scoring.core.account.marks.yes", lambda record, points=None, code="", *by: Line(record, "yes", None, 1))
     with pytest.raises(AccountError, match="interaction"):
         told(CHOSEN, events, "2023-06-06 00:00")
 

@@ -32,7 +32,7 @@ from services.reporting.web import mount, pages
 from services.reporting.web.context import Seen
 from services.reporting.web.explain import course_view, whole_view
 from services.reporting.web.texts import TEXTS, Translator
-from services.scoring.core.account import account
+from services.scoring.core.account.whole import account
 from services.scoring.core.evaluate import evaluate
 from services.scoring.core.facts import fact_of
 from services.scoring.core.fold import fold

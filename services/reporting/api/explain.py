@@ -23,8 +23,8 @@ from services.reporting.api.explain_wire import account_row, differences
 from services.reporting.api.pool import Unavailable
 from services.reporting.api.queries import NotVisible, Queries, Row
 from services.reporting.api.scope import Scope
-from services.scoring.core.account import MOST, Account, UnknownCourse, account
-from services.scoring.core.account_model import Record
+from services.scoring.core.account.model import Record
+from services.scoring.core.account.whole import MOST, Account, UnknownCourse, account
 
 AT_ONCE = 2
 """Accounts that are worked out at the same time: one of a learner with 100,000 facts takes seconds of a core."""

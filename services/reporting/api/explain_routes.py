@@ -10,7 +10,7 @@ from services.reporting.api.auth import Caller, D
 from services.reporting.api.explain import answer, explain
 from services.reporting.api.figures import OneLook
 from services.reporting.api.responses import Answer
-from services.scoring.core.account import MOST
+from services.scoring.core.account.whole import MOST
 
 router = APIRouter(prefix="/v1", default_response_class=Answer)
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from schemas.programme import Programme
-from services.scoring.core.account_model import Account, Condition, CourseAccount, Enough, FlagAccount, Item, Line, Record, Said
+from services.scoring.core.account.model import Account, Condition, CourseAccount, Enough, FlagAccount, Item, Line, Record, Said
 
 Row = dict[str, Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

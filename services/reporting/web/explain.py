@@ -11,7 +11,7 @@ from services.reporting.api.explain_wire import at
 from services.reporting.web.context import Seen, address
 from services.reporting.web.explain_facts import item_view, length, when
 from services.reporting.web.shapes import hundredths, percent, share, tidy
-from services.scoring.core.account_model import Condition, CourseAccount, Enough, FlagAccount
+from services.scoring.core.account.model import Condition, CourseAccount, Enough, FlagAccount
 
 LISTED = 80
 """Facts that a page lists one by one under an item."""

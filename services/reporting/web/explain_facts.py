@@ -7,7 +7,7 @@ from typing import Any
 from services.reporting.api.explain_wire import at
 from services.reporting.web.context import Seen
 from services.reporting.web.shapes import hundredths, share, tidy
-from services.scoring.core.account_model import CourseAccount, Item, Line, Record, Why, own_time
+from services.scoring.core.account.model import CourseAccount, Item, Line, Record, Why, own_time
 
 _BY_VALUE = {
     "post.published": "kind",

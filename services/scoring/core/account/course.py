@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from schemas.programme import Mode, Programme
 from schemas.progress import CourseProgress, cents
-from services.scoring.core.account_enough import ITEMS, Have, enough, limits, room_of
-from services.scoring.core.account_marks import assignment_lines, exam_lines, interaction_lines, process_lines, selection_lines
-from services.scoring.core.account_model import AccountError, CourseAccount, Gate, Item, Line, Record, listed, no
-from services.scoring.core.account_works import WorksOf
+from services.scoring.core.account.enough import ITEMS, Have, enough, limits, room_of
+from services.scoring.core.account.marks import assignment_lines, exam_lines, interaction_lines, process_lines, selection_lines
+from services.scoring.core.account.model import AccountError, CourseAccount, Gate, Item, Line, Record, listed, no
+from services.scoring.core.account.works import WorksOf
 
 COLUMNS = {
     "study": "study_points",

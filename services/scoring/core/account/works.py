@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from schemas.programme import Programme
 from schemas.programme import Works as Rule
-from services.scoring.core.account_marks import NOT_SCORED, earliest, opened, removal_line, ruled
-from services.scoring.core.account_model import Line, Record, Why, latest_of, no, yes
+from services.scoring.core.account.marks import NOT_SCORED, earliest, opened, removal_line, ruled
+from services.scoring.core.account.model import Line, Record, Why, latest_of, no, yes
 
 Place = tuple[str, str]
 """(course, activity): one of them is ''. Both are where no counting publication of the work is known."""

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 
 from schemas.programme import Programme
-from services.scoring.core.account_model import SHOWN_CAUSES, Line, Record, Why, no
+from services.scoring.core.account.model import SHOWN_CAUSES, Line, Record, Why, no
 
 Span = tuple[int, str, int]
 Credit = dict[str, dict[str, int]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from schemas.programme import Assignments, Exam, Interaction, Process, Programme
-from services.scoring.core.account_model import Line, Record, Why, latest_of, no, yes
+from services.scoring.core.account.model import Line, Record, Why, latest_of, no, yes
 from services.scoring.core.marks import times
 
 NOT_SCORED = "not_in_mode"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from schemas.programme import Criteria, Programme, ThresholdsMs
 from schemas.progress import Flag, instant_ms
-from services.scoring.core.account_model import (
+from services.scoring.core.account.model import (
     AccountError,
     Condition,
     CourseAccount,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from schemas.programme import Mode, Programme
-from services.scoring.core.account_model import Enough, Gate, Room
+from services.scoring.core.account.model import Enough, Gate, Room
 from services.scoring.core.marks import SCORE_UNIT, times
 
 ITEMS = ("study", "assignments", "interaction", "works", "process", "exam")

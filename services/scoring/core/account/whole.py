@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 
 from schemas.programme import Mode, Programme
 from schemas.progress import Flag, LearnerProgress, cents
-from services.scoring.core.account_course import bare, course_account, same
-from services.scoring.core.account_learner import (
+from services.scoring.core.account.course import bare, course_account, same
+from services.scoring.core.account.learner import (
     MEMBERSHIP,
     STATUS,
     Member,
@@ -22,10 +22,10 @@ from services.scoring.core.account_learner import (
     flag_account,
     follow_up_lines,
 )
-from services.scoring.core.account_marks import opened
-from services.scoring.core.account_model import Account, AccountError, Condition, CourseAccount, FlagAccount, Item, Line, Record, no
-from services.scoring.core.account_study import seconds_left, study_lines
-from services.scoring.core.account_works import WorksOf
+from services.scoring.core.account.marks import opened
+from services.scoring.core.account.model import Account, AccountError, Condition, CourseAccount, FlagAccount, Item, Line, Record, no
+from services.scoring.core.account.study import seconds_left, study_lines
+from services.scoring.core.account.works import WorksOf
 from services.scoring.core.evaluate import evaluate
 from services.scoring.core.facts import fact_of
 from services.scoring.core.fold import fold
