@@ -1,0 +1,143 @@
+"""The platforms: known events by HTTP, sent again until the door has answered, and straight into the log; in a thread of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from tests.chaos.load import Delivery
+
+PARTITIONS = 4
+CONNECTIONS = 3
+PATIENCE_SECONDS = 4.0
+MOST_TRIES = 400
+
+
+@dataclass
+class Said:
+    """What the door answered. `claims`: (topic:partition -> next offset, learners) of each answered request."""
+
+    requests: int = 0
+    resent: int = 0
+    accepted: int = 0
+    duplicate: int = 0
+    direct: int = 0
+    wrong: list[str] = field(default_factory=list)
+    claims: deque[tuple[dict[str, int], list[Delivery]]] = field(default_factory=deque)
+
+
+class Client:
+    """`put` hands over deliveries, `idle` says whether all are answered. Close it."""
+
+    def __init__(self, url: str, token: str, bootstrap: str, seed: int) -> None:
+        self.said = Said()
+        self._url, self._token, self._bootstrap = url, token, bootstrap
+        self._chance = random.Random(f"client {seed}")
+        self._door: deque[list[Delivery]] = deque()
+        self._direct: deque[list[Delivery]] = deque()
+        self._busy = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="client", daemon=True)
+        self._thread.start()
+
+    def put(self, deliveries: Sequence[Delivery], size: int = 20) -> None:
+        for door, waiting in ((True, self._door), (False, self._direct)):
+            chosen = [one for one in deliveries if one.door is door]
+            waiting.extend(chosen[at : at + size] for at in range(0, len(chosen), size))
+
+    def idle(self) -> bool:
+        return not (self._door or self._direct or self._busy) or not self._thread.is_alive()
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join(30)
+
+    async def _run(self) -> None:
+        headers = {"authorization": f"Bearer {self._token}"}
+        try:
+            async with (
+                httpx.AsyncClient(base_url=self._url, headers=headers, timeout=PATIENCE_SECONDS, trust_env=False) as http,
+                asyncio.TaskGroup() as group,
+            ):
+                for _ in range(CONNECTIONS):
+                    group.create_task(self._posting(http))
+                group.create_task(self._writing())
+        except BaseException as error:  # the run sees it; nobody looks at a thread's traceback
+            self.said.wrong.append(f"the client ended: {error!r}")
+
+    async def _taken(self, waiting: deque[list[Delivery]]) -> list[Delivery] | None:
+        """The next batch; None when it is over. Whoever takes one is busy until `_done`."""
+        while not self._over.is_set():
+            if waiting:
+                self._busy += 1
+                return waiting.popleft()
+            await asyncio.sleep(0.05)
+        return None
+
+    async def _posting(self, http: httpx.AsyncClient) -> None:
+        while (batch := await self._taken(self._door)) is not None:
+            await self._post(http, batch)
+            self._busy -= 1
+            await asyncio.sleep(self._chance.uniform(0.0, 0.25))
+
+    async def _post(self, http: httpx.AsyncClient, batch: list[Delivery]) -> None:
+        body = b"\n".join(one.value for one in batch)
+        for _ in range(MOST_TRIES):
+            if self._over.is_set():
+                return
+            self.said.requests += 1
+            try:
+                answer = await http.post("/v1/events", content=body, headers={"content-type": "application/x-ndjson"})
+            except httpx.TransportError:  # nothing was promised: all of it again
+                answer = None
+            if answer is not None and answer.status_code in (202, 422):
+                self._take(batch, json.loads(answer.content))
+                return
+            if answer is not None and answer.status_code not in (429, 500, 502, 503):
+                self.said.wrong.append(f"the door answered {answer.status_code}: {answer.text[:200]}")
+                return
+            self.said.resent += 1
+            await asyncio.sleep(0.3)
+        self.said.wrong.append(f"the door took a batch of {len(batch)} not at all")
+
+    def _take(self, batch: list[Delivery], answer: dict[str, Any]) -> None:
+        for one, item in zip(batch, answer["items"], strict=True):
+            if item["status"] == "rejected":
+                self.said.wrong.append(f"rejected: {one.value[:300]!r}: {item['errors']}")
+        self.said.accepted += answer["accepted"]
+        self.said.duplicate += answer["duplicate"]
+        taken = [one for one, item in zip(batch, answer["items"], strict=True) if item["status"] == "accepted"]
+        self.said.claims.append((answer.get("applied", {}), taken))
+
+    async def _writing(self) -> None:
+        producer: AIOKafkaProducer | None = None
+        while (batch := await self._taken(self._direct)) is not None:
+            for one in batch:
+                while not self._over.is_set():  # Kafka may be away: again, which makes a duplicate at worst
+                    try:
+                        if producer is None:
+                            producer = AIOKafkaProducer(
+                                bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True, request_timeout_ms=8_000
+                            )
+                            await producer.start()
+                        await producer.send_and_wait("learning.activity", one.value, key=one.key.encode(), timestamp_ms=None)
+                        self.said.direct += 1
+                        break
+                    except (KafkaError, OSError, TimeoutError):
+                        if producer is not None:
+                            await producer.stop()
+                        producer = None
+                        await asyncio.sleep(0.3)
+            self._busy -= 1
+        if producer is not None:
+            await producer.stop()

@@ -1,0 +1,293 @@
+"""One run: a load is sent while the schedule breaks things; then all is quiet, the clock stands, and every row is compared."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import httpx
+from aiokafka.errors import KafkaError
+from clickhouse_driver import Client as Database
+
+from deploy.local.supervisor import read_state
+from services.shared.clickhouse import connect, is_outage
+from tests.chaos import expected, shown
+from tests.chaos.client import Client
+from tests.chaos.expected import Known, Learners
+from tests.chaos.load import Delivery, Load, load, units
+from tests.chaos.schedule import Action, Phase, phases
+from tests.chaos.stack import SERVICES, Stack
+from tests.properties.reference.facts import fact_of, written
+from tests.properties.reference.rules import Rules, read_rules
+
+RELATIONS = 8
+SETTLE_SECONDS = 75.0
+MOST_DIFFERENCES = 2_000
+
+
+class Trouble(Exception):
+    """The pipe did not come to rest in time, or does not answer: as bad as a difference."""
+
+
+@dataclass
+class Outcome:
+    """What a run did and found. `rows`: compared, by relation."""
+
+    seed: int
+    kills: int = 0
+    stops: int = 0
+    deaths: int = 0
+    events: int = 0
+    records: int = 0
+    resent: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    differences: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass
+class World:
+    """What goes on from run to run of one stack: rule files, who was met, and what was sent."""
+
+    texts: dict[str, str]
+    learners: Learners = field(default_factory=Learners)
+    sent: set[tuple[str, str, str, str, str]] = field(default_factory=set)
+    declared: bool = False
+    changes: int = 0
+
+    def change(self) -> None:
+        """Other numbers in both rule files: scoring counts everything again under a new epoch."""
+        self.changes += 1
+        for name, text in self.texts.items():
+            for old, new in (("points_each: 7.5", "points_each: 6.5"), ("daily_cap_minutes: 480", "daily_cap_minutes: 450")):
+                text = text.replace(old, new) if self.changes % 2 else text.replace(new, old)
+            version = read_rules(text)["rules_version"]
+            self.texts[name] = text.replace(f"rules_version: {version}", f"rules_version: {int(version) + 1}")
+
+
+class Run:
+    """One seed on a stack that is up."""
+
+    def __init__(self, stack: Stack, world: World, seed: int, learners: int, say: Callable[[str], None]) -> None:
+        self.stack, self.world, self.learners = stack, world, learners
+        self.outcome = Outcome(seed)
+        self._began = time.monotonic()
+        self._say = say
+        self._later: list[threading.Timer] = []
+        self._database: Database = connect(stack.values.clickhouse)
+        self._database.connection.send_receive_timeout = 10
+
+    def run(self) -> Outcome:
+        """The outcome; whatever went wrong is among its differences."""
+        before = self._restarts()
+        try:
+            self._run()
+        except (Trouble, TimeoutError, KafkaError) as error:
+            self.outcome.differences.append(f"{type(error).__name__}: {error}\n{self.stack.logs()}")
+        self.outcome.deaths = self._restarts() - before
+        self.outcome.seconds = time.monotonic() - self._began
+        self._database.disconnect()
+        return self.outcome
+
+    def _run(self) -> None:
+        plan = phases(self.outcome.seed)
+        sent = load(self.outcome.seed, self.world.texts, [phase.start_ms for phase in plan], self.learners)
+        self.outcome.events = sent.facts
+        client = Client(f"http://127.0.0.1:{self.stack.ports['ingest']}", self.stack.token, self.stack.values.bootstrap, self.outcome.seed)
+        try:
+            for phase, deliveries in zip(plan, sent.phases, strict=True):
+                self._phase(phase, deliveries, client)
+            self._settle(client)
+        finally:
+            client.close()
+        self.outcome.resent = client.said.resent
+        self.outcome.differences += client.said.wrong
+        self._compare(sent, plan[-1].start_ms)
+
+    # -- breaking things -----------------------------------------------------------------------------------------------------------
+
+    def _phase(self, phase: Phase, deliveries: list[Delivery], client: Client) -> None:
+        self._note(f"clock {written(phase.start_ms)} at {phase.speed:g}{', other rules' if phase.rules else ''}, {dict(phase.deaths)}")
+        if phase.rules:
+            self.world.change()
+            self.stack.write_rules(self.world.texts)
+        self._all_done()
+        self.stack.begin(phase.start_ms, phase.speed, phase.deaths, signal.Signals[phase.ends_by])
+        self.stack.wait_up("ingest")
+        if not self.world.declared:
+            self._declare(phase.start_ms)
+        client.put(deliveries)
+        for action in phase.actions:
+            self._look(action.wait, client)
+            self._note(str(action))
+            self._do(action)
+        self._look(phase.rest, client)
+
+    def _look(self, seconds: float, client: Client) -> None:
+        """So long, looking meanwhile whether what freshness claims is true."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._claims(client)
+            time.sleep(0.15)
+
+    def _do(self, action: Action) -> None:
+        if action.what == "storm":
+            self._signal("kafka", signal.SIGKILL)
+            self._after(action.seconds, "ingest", signal.SIGKILL)
+        else:
+            self._signal(action.who, signal.Signals[action.what])
+            if action.seconds:
+                self._after(action.seconds, action.who, signal.SIGCONT)
+
+    def _signal(self, who: str, number: int) -> None:
+        if self.stack.signal(who, number):
+            self.outcome.kills += number in (signal.SIGKILL, signal.SIGTERM)
+            self.outcome.stops += number == signal.SIGSTOP
+
+    def _after(self, seconds: float, who: str, number: int) -> None:
+        """By a thread: whoever is stopped may be waited for here meanwhile."""
+        timer = threading.Timer(seconds, self._signal, (who, number))
+        self._later.append(timer)
+        timer.start()
+
+    def _all_done(self) -> None:
+        """Until whatever was to happen later has happened."""
+        for timer in self._later:
+            timer.join()
+        self._later.clear()
+
+    def _declare(self, at_ms: int) -> None:
+        headers = {"authorization": f"Bearer {self.stack.token}", "content-type": "application/cloudevents-batch+json"}
+        url = f"http://127.0.0.1:{self.stack.ports['ingest']}/v1/events"
+        for _ in range(60):
+            try:
+                answer = httpx.post(url, json=units(at_ms), headers=headers, timeout=5, trust_env=False)
+                if answer.status_code == 202:
+                    self.world.declared = True
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.3)
+        raise Trouble("the units could not be declared")
+
+    # -- coming to rest ------------------------------------------------------------------------------------------------------------
+
+    def _freshness(self) -> dict[str, tuple[int, dict[str, int]]]:
+        """Relation -> (as_of in ms, applied); {} where ClickHouse is away or knows nothing yet."""
+        try:
+            rows = self._database.execute("SELECT relation, toUnixTimestamp64Milli(as_of), applied FROM marts.freshness")
+        except Exception as error:
+            self._database.disconnect()
+            if is_outage(error) or getattr(error, "code", 0) in (60, 81):  # away, or not migrated yet
+                return {}
+            raise
+        return {name: (int(at), dict(applied)) for name, at, applied in rows}
+
+    def _claims(self, client: Client) -> None:
+        """Whatever freshness says that it has: the events have to be there, and their learners."""
+        fresh = self._freshness()
+        if len(fresh) < RELATIONS:
+            return
+        reached, events = fresh["learner_progress"][1], fresh["events"][1]
+        for _ in range(len(client.said.claims)):
+            applied, taken = client.said.claims.popleft()
+            if not taken:
+                continue
+            if any(reached.get(place, 0) < offset or events.get(place, 0) < offset for place, offset in applied.items()):
+                client.said.claims.append((applied, taken))
+                continue
+            wanted = {(one.event["programme"], one.key) for one in taken if one.event}
+            params = {"ids": [one.key for one in taken]}
+            where = "WHERE learner_id IN %(ids)s"
+            try:
+                found = self._database.execute(f"SELECT programme, learner_id FROM marts.learner_progress {where}", params)
+                named = self._database.execute(f"SELECT learner_id, event_id FROM marts.events {where}", params)
+            except Exception as error:
+                self._database.disconnect()
+                if is_outage(error):
+                    return
+                raise
+            absent = wanted - {(str(programme), str(learner)) for programme, learner in found}
+            lost = {(one.key, one.event["id"]) for one in taken if one.event} - {(str(learner), str(name)) for learner, name in named}
+            if absent or lost:
+                text = f"freshness claims {applied}, but {sorted(absent)} have no row and {sorted(lost)} are no events"
+                self.outcome.differences.append(text)
+
+    def _settle(self, client: Client) -> None:
+        """Until every delivery is answered and every relation has everything up to the clock's moment."""
+        self._all_done()
+        for name in ("kafka", "clickhouse", *SERVICES):
+            self.stack.signal(name, signal.SIGCONT)
+        until = time.monotonic() + SETTLE_SECONDS
+        while not client.idle():
+            if time.monotonic() > until:
+                raise Trouble("not every event was taken in time")
+            self._look(0.1, client)
+        self._note("all is sent")
+        self._claims(client)
+
+    def _reach(self, known: Known, now_ms: int) -> None:
+        """Wait until freshness names the log's end and the clock's moment. The end is of records: markers there are none."""
+        ends: dict[str, int] = {}
+        for record in known.records:
+            place = f"learning.activity:{record.partition}"
+            ends[place] = max(ends.get(place, 0), record.offset + 1)
+        until = time.monotonic() + SETTLE_SECONDS
+        while True:
+            fresh = self._freshness()
+            behind = [
+                name
+                for name, (at, applied) in fresh.items()
+                if at < now_ms or any(applied.get(place, 0) < end for place, end in ends.items())
+            ]
+            if len(fresh) >= RELATIONS and not behind:
+                return
+            if time.monotonic() > until:
+                raise Trouble(f"{behind or 'freshness'} does not reach {ends} at {written(now_ms)}: {fresh}")
+            time.sleep(0.1)
+
+    # -- comparing -----------------------------------------------------------------------------------------------------------------
+
+    def _compare(self, sent: Load, now_ms: int) -> None:
+        bootstrap = self.stack.values.bootstrap
+        known = Known(shown.read(bootstrap, "learning.activity"))
+        self.outcome.records = len(known.records)
+        self._reach(known, now_ms)
+        self._note("all is there")
+        self._same_facts(sent, known)
+        said = self.world.learners.at(known, self.world.texts, now_ms)
+        right = {f"marts.{name}": rows for name, rows in expected.relations(said, now_ms).items()}
+        right["store.days"] = right.pop("marts.days")
+        courses = {name: set(Rules(read_rules(text)).courses) for name, text in self.world.texts.items()}
+        right["marts.data_quality"] = expected.data_quality(known, courses)
+        for name, rows in right.items():
+            self._differ(name, rows, shown.table(self._database, name))
+        self._differ("marts.events", expected.events(known), shown.events(self._database))
+        looked, wrong = shown.exactly_once(bootstrap, known.unsound, right["marts.needs_attention"])
+        self.outcome.rows["output topics"] = looked
+        self.outcome.differences += wrong[:MOST_DIFFERENCES]
+
+    def _differ(self, name: str, right: Mapping[tuple[object, ...], expected.Row], found: expected.Rows) -> None:
+        self.outcome.rows[name] = len(right.keys() | found.keys())
+        self.outcome.differences += shown.differences(name, right, found)[:MOST_DIFFERENCES]
+
+    def _same_facts(self, sent: Load, known: Known) -> None:
+        """What was answered `accepted` or `duplicate` is in the log, and nothing else is."""
+        for event in [one.event for part in sent.phases for one in part if one.event]:
+            fact = fact_of(event)
+            self.world.sent.add((event["programme"], event["subject"], fact.source, fact.id, fact.digest))
+        logged = {(e["programme"], e["subject"], f.source, f.id, f.digest) for records in known.facts.values() for _, e, f in records}
+        for one in sorted(self.world.sent - logged):
+            self.outcome.differences.append(f"the log lacks what was taken: {one}")
+        for one in sorted(logged - self.world.sent):
+            self.outcome.differences.append(f"the log has what nobody sent: {one}")
+
+    def _restarts(self) -> int:
+        processes = read_state(self.stack.values.data)["processes"]
+        return sum(one["restarts"] for one in processes.values())
+
+    def _note(self, text: str) -> None:
+        self._say(f"  {time.monotonic() - self._began:5.1f} s  {text}")

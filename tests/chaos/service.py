@@ -1,0 +1,81 @@
+"""`python -m tests.chaos.service MODULE`: one service as the chaos runs start it: the real program, with a chance to die where it hurts.
+
+CHAOS_DIE=PLACE:COUNT makes the process dawdle, then kill itself (SIGKILL), when it passes PLACE for the COUNT-th time:
+`begin` after a transaction was begun, `before` it is committed, `after` it was; `insert` before rows go to ClickHouse, `inserted` after.
+CHAOS_SESSION is the consumer groups' session timeout in seconds, so that a dead worker is missed sooner than by the default of 10.
+Nothing of this is known to the services.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiokafka
+
+from services.shared import clickhouse, stream
+
+DAWDLE_SECONDS = 0.9
+"""Longer than offsets wait for their commit (0.5 s): what was acknowledged too early is committed by the time of death."""
+
+
+class Death:
+    """Counts passings of one place, and dies at one of them."""
+
+    def __init__(self, text: str) -> None:
+        self.place, _, count = text.partition(":")
+        self.left = int(count or 0)
+
+    def at(self, place: str) -> None:
+        """Blocks, then ends the process; or returns at once."""
+        if place != self.place:
+            return
+        self.left -= 1
+        if self.left == 0:
+            time.sleep(DAWDLE_SECONDS)
+            print(f"chaos: dies at {place}", flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def prepare(death: Death, session: float) -> None:
+    """Put the places where one may die into the clients that the services use."""
+    (stream.BatchApp.__init__.__kwdefaults__ or {})["session_timeout"] = session
+    producer = aiokafka.AIOKafkaProducer
+    commit: Callable[[Any], Awaitable[None]] = producer.commit_transaction
+    begin: Callable[[Any], Awaitable[None]] = producer.begin_transaction
+
+    async def begun(self: Any) -> None:
+        await begin(self)
+        death.at("begin")
+
+    async def committed(self: Any) -> None:
+        death.at("before")
+        await commit(self)
+        death.at("after")
+
+    producer.begin_transaction, producer.commit_transaction = begun, committed
+    insert = clickhouse.insert
+
+    def inserted(client: Any, table: str, columns: Any, values: Any) -> int:
+        if table != "store.watermarks":
+            death.at("insert")
+        count = insert(client, table, columns, values)
+        if table != "store.watermarks":
+            death.at("inserted")
+        return count
+
+    clickhouse.insert = inserted
+
+
+def main() -> None:
+    prepare(Death(os.environ.get("CHAOS_DIE", "")), float(os.environ["CHAOS_SESSION"]))
+    runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
