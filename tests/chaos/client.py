@@ -50,7 +50,7 @@ class Client:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="client", daemon=True)
         self._thread.start()
 
-    def put(self, deliveries: Sequence[Delivery], size: int = 20) -> None:
+    def put(self, deliveries: Sequence[Delivery], size: int = 8) -> None:
         for door, waiting in ((True, self._door), (False, self._direct)):
             chosen = [one for one in deliveries if one.door is door]
             waiting.extend(chosen[at : at + size] for at in range(0, len(chosen), size))
@@ -88,7 +88,7 @@ class Client:
         while (batch := await self._taken(self._door)) is not None:
             await self._post(http, batch)
             self._busy -= 1
-            await asyncio.sleep(self._chance.uniform(0.0, 0.25))
+            await asyncio.sleep(self._chance.uniform(0.05, 0.5))
 
     async def _post(self, http: httpx.AsyncClient, batch: list[Delivery]) -> None:
         body = b"\n".join(one.value for one in batch)
@@ -139,5 +139,6 @@ class Client:
                         producer = None
                         await asyncio.sleep(0.3)
             self._busy -= 1
+            await asyncio.sleep(self._chance.uniform(0.0, 0.2))
         if producer is not None:
             await producer.stop()

@@ -12,7 +12,6 @@ import httpx
 from aiokafka.errors import KafkaError
 from clickhouse_driver import Client as Database
 
-from deploy.local.supervisor import read_state
 from services.shared.clickhouse import connect, is_outage
 from tests.chaos import expected, shown
 from tests.chaos.client import Client
@@ -82,12 +81,12 @@ class Run:
 
     def run(self) -> Outcome:
         """The outcome; whatever went wrong is among its differences."""
-        before = self._restarts()
+        before = self.stack.restarts()
         try:
             self._run()
         except (Trouble, TimeoutError, KafkaError) as error:
             self.outcome.differences.append(f"{type(error).__name__}: {error}\n{self.stack.logs()}")
-        self.outcome.deaths = self._restarts() - before
+        self.outcome.deaths = self.stack.restarts() - before
         self.outcome.seconds = time.monotonic() - self._began
         self._database.disconnect()
         return self.outcome
@@ -116,7 +115,8 @@ class Run:
             self.stack.write_rules(self.world.texts)
         self._all_done()
         self.stack.begin(phase.start_ms, phase.speed, phase.deaths, signal.Signals[phase.ends_by])
-        self.stack.wait_up("ingest")
+        for name in SERVICES:  # so that what happens now happens to services at work
+            self.stack.wait_up(name)
         if not self.world.declared:
             self._declare(phase.start_ms)
         client.put(deliveries)
@@ -226,6 +226,7 @@ class Run:
             if time.monotonic() > until:
                 raise Trouble("not every event was taken in time")
             self._look(0.1, client)
+        self.stack.wait_servers()
         self._note("all is sent")
         self._claims(client)
 
@@ -284,10 +285,6 @@ class Run:
             self.outcome.differences.append(f"the log lacks what was taken: {one}")
         for one in sorted(logged - self.world.sent):
             self.outcome.differences.append(f"the log has what nobody sent: {one}")
-
-    def _restarts(self) -> int:
-        processes = read_state(self.stack.values.data)["processes"]
-        return sum(one["restarts"] for one in processes.values())
 
     def _note(self, text: str) -> None:
         self._say(f"  {time.monotonic() - self._began:5.1f} s  {text}")

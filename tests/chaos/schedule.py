@@ -71,14 +71,14 @@ def _deaths(chance: random.Random) -> dict[str, str]:
     """A worker and the loader each die at a place of their own, again and again as often as they come there."""
     found = {}
     if chance.random() < 0.8:
-        found[chance.choice(WORKERS)] = f"{chance.choice(PLACES[:3])}:{chance.randint(2, 14)}"
+        found[chance.choice(WORKERS)] = f"{chance.choice(PLACES[:3])}:{chance.randint(1, 8)}"
     if chance.random() < 0.6:
-        found["loader"] = f"{chance.choice(PLACES[3:])}:{chance.randint(3, 25)}"
+        found["loader"] = f"{chance.choice(PLACES[3:])}:{chance.randint(2, 10)}"
     return found
 
 
 def _action(chance: random.Random) -> Action:
-    wait = chance.uniform(0.3, 2.0)
+    wait = chance.uniform(0.3, 2.5)
     who = chance.choice((*SERVICES, "loader", *WORKERS))
     how = chance.random()
     if how < 0.25:
@@ -89,10 +89,10 @@ def _action(chance: random.Random) -> Action:
         return Action(wait, "SIGSTOP", who, chance.uniform(0.2, 1.5))
     if how < 0.68:  # a worker that is taken for dead, and comes back
         return Action(wait, "SIGSTOP", chance.choice(WORKERS), SESSION_SECONDS + chance.uniform(0.5, 2.0))
-    if how < 0.78:
+    if how < 0.76:
         return Action(wait, "SIGKILL", "clickhouse")
-    if how < 0.84:
+    if how < 0.81:
         return Action(wait, "SIGKILL", "kafka")
     if how < 0.94:  # what the door has not got rid of must not be promised
-        return Action(wait, "storm", "kafka, then ingest", chance.uniform(0.3, 1.5))
+        return Action(wait, "storm", "kafka, then ingest", chance.uniform(0.4, 1.8))
     return Action(wait, "SIGSTOP", chance.choice(("kafka", "clickhouse")), chance.uniform(0.5, 3.0))

@@ -18,7 +18,7 @@ from types import TracebackType
 from deploy.demo.house import with_free_ports
 from deploy.local.processes import free_ports, http
 from deploy.local.stack import start_stack
-from deploy.local.supervisor import Process, Supervisor, tail
+from deploy.local.supervisor import Process, Supervisor, read_state, tail
 from services.shared.clock import Clock, parse_clock
 from services.shared.settings import ROOT, Settings
 from services.shared.tokens import TokenStore
@@ -43,6 +43,7 @@ class Stack:
         self.supervisor = Supervisor(folder)
         self.token = ""
         self._running: list[str] = []
+        self._restarts = 0
 
     def __enter__(self) -> Stack:
         self.supervisor.__enter__()
@@ -74,6 +75,7 @@ class Stack:
             self.signal(name, signal.SIGCONT)
             self.signal(name, number)
         for name in self._running:
+            self._restarts += read_state(self.values.data)["processes"][name]["restarts"]
             self.supervisor.end(name)
         self._running = list(SERVICES)
         for name in SERVICES:
@@ -113,6 +115,19 @@ class Stack:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{name} is not up after {seconds:g} s")
             time.sleep(0.1)
+
+    def wait_servers(self, seconds: float = 60) -> None:
+        """Until Kafka and ClickHouse, which may just have been killed, serve again. Raises TimeoutError."""
+        deadline = time.monotonic() + seconds
+        time.sleep(0.3)  # the supervisor has noticed by then
+        while any(read_state(self.values.data)["processes"][name]["state"] != "ready" for name in SERVERS):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{' or '.join(SERVERS)} is not up after {seconds:g} s")
+            time.sleep(0.1)
+
+    def restarts(self) -> int:
+        """How often anything had to be started again by itself."""
+        return self._restarts + sum(int(one["restarts"]) for one in read_state(self.values.data)["processes"].values())
 
     def logs(self, lines: int = 8) -> str:
         """The end of what each service has written."""

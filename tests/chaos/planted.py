@@ -1,0 +1,117 @@
+"""`python -m tests.chaos.planted` (`make chaos-planted`): plant each mistake of `planted.txt`, and look by which seed the runs find it.
+
+The tree is copied, the mistake planted in the copy, and seeds are run there until one fails: by a difference, a claim that is not
+true, or a pipe that does not come to rest. Exit 0: all were found; 1: some were not; 2: one could not be planted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.mutants.__main__ import Unplantable, planted
+from tests.mutants.catalogue import Mutant, read
+
+ROOT = Path(__file__).resolve().parents[2]
+CATALOGUE = Path(__file__).with_name("planted.txt")
+COPIED = ("schemas", "services", "deploy", "tests", "pyproject.toml")
+LINKED = ("node_modules", "deploy/local/jars")
+SEED_SECONDS = 150
+
+
+class Found(NamedTuple):
+    """`seed`: which found it, None where none did; `how`: the first thing that was wrong."""
+
+    name: str
+    seed: int | None
+    how: str
+    seconds: float
+
+
+def catalogue() -> dict[str, list[Mutant]]:
+    """Mistake -> its changes."""
+    every = sorted(read(CATALOGUE.read_text(encoding="utf-8"), CATALOGUE.name), key=lambda one: one.name)
+    return {name: list(changes) for name, changes in groupby(every, key=lambda one: one.name)}
+
+
+def copy(folder: Path, changes: Sequence[Mutant]) -> Path:
+    """A tree with the changes. Raises Unplantable where a text is not in its file exactly once."""
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules", "jars", "target"))
+        else:
+            shutil.copy2(source, folder / name)
+    for name in LINKED:
+        (folder / name).symlink_to((ROOT / name).resolve())
+    for change in changes:
+        path = folder / change.file
+        path.write_text(planted(change, path.read_text(encoding="utf-8")), encoding="utf-8")
+    return folder
+
+
+def hunt(name: str, changes: Sequence[Mutant], first: int, seeds: int) -> Found:
+    """Run seeds under a mistake until one fails."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="chalk-planted-") as folder:
+        tree = copy(Path(folder), changes)
+        argv = [sys.executable, "-m", "tests.chaos", "--first", str(first), "--runs", str(seeds), "--stop", "--no-reconcile"]
+        environment = {key: text for key, text in os.environ.items() if key != "PYTHONPATH" and not key.startswith("CHALK_")}
+        with subprocess.Popen(
+            argv, cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        ) as process:
+            try:
+                said, _ = process.communicate(timeout=seeds * SEED_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGTERM)
+                said, _ = process.communicate()
+            except BaseException:
+                process.send_signal(signal.SIGTERM)
+                process.communicate()
+                raise
+    wrong = re.search(r"^  ! (.*)", said, re.MULTILINE)
+    seen = re.findall(r"^seed (\d+)", said, re.MULTILINE)
+    if wrong and seen:
+        return Found(name, int(seen[-1]), wrong[1][:230], time.monotonic() - began)
+    return Found(name, None, said[-400:] if process.returncode else "", time.monotonic() - began)
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(prog="python -m tests.chaos.planted", description=__doc__)
+    options.add_argument("--only", metavar="PATTERN", default="", help="only mistakes whose name matches")
+    options.add_argument("--first", type=int, default=0, help="the first seed")
+    options.add_argument("--seeds", type=int, default=10, help="most seeds a mistake")
+    options.add_argument("--jobs", type=int, default=1, help="how many stacks at a time")
+    given = options.parse_args()
+    chosen = {name: changes for name, changes in catalogue().items() if re.search(given.only, name)}
+    try:
+        for change in (one for changes in chosen.values() for one in changes):
+            planted(change, (ROOT / change.file).read_text(encoding="utf-8"))
+    except Unplantable as error:
+        print(error)
+        return 2
+    found = []
+    with ThreadPoolExecutor(given.jobs) as pool:
+        for one in pool.map(lambda name: hunt(name, chosen[name], given.first, given.seeds), chosen):
+            fate = f"seed {one.seed}" if one.seed is not None else "NOT FOUND"
+            print(f"{one.name:20} {fate:10} {one.seconds:5.0f} s  {one.how}", flush=True)
+            found.append(one)
+    missed = [one.name for one in found if one.seed is None]
+    print(f"\nfound {len(found) - len(missed)} of {len(found)}{': missed ' + ', '.join(missed) if missed else ''}")
+    return 1 if missed or not found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
