@@ -4,7 +4,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python -m
 
-.PHONY: help setup setup-browser demo demo-check test test-deep mutants check bench bench-core lock clean
+.PHONY: help setup setup-browser demo demo-check test test-deep mutants chaos chaos-planted check bench bench-core lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +29,12 @@ test-deep: setup  ## 100,000 generated event sets against the rules written a se
 
 mutants: setup  ## plants wrong rules one at a time: the fast tests have to catch every one; ONLY=PATTERN for some
 	@$(RUN) tests.mutants $(if $(ONLY),--only '$(ONLY)')
+
+chaos: setup  ## seeded runs that kill, stop and restart everything, then compare every row; RUNS=200 for more, SEED=n for one again
+	@$(RUN) tests.chaos $(if $(SEED),--first $(SEED) --runs 1,$(if $(RUNS),--runs $(RUNS)) $(if $(FIRST),--first $(FIRST)))
+
+chaos-planted: setup  ## plants mistakes in a copy of the tree: the chaos runs have to find every one; ONLY=PATTERN for some
+	@$(RUN) tests.chaos.planted $(if $(ONLY),--only '$(ONLY)')
 
 check: setup  ## ruff, mypy --strict, import-linter
 	@bad=0; .venv/bin/ruff check . || bad=1; .venv/bin/mypy || bad=1; .venv/bin/lint-imports || bad=1; exit $$bad
