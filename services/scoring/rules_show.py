@@ -57,8 +57,8 @@ def _lines(console: Console, title: str, lines: Iterator[str] | list[str]) -> No
 def _calendar(p: Programme) -> Table:
     days = [
         (p.opens, 0, "opens: events are accepted from here", ""),
-        (p.starts, 1, "starts: study counts from here", "learner"),
-        (p.ends, 3, "ends: the last day that study and exams count", "learner"),
+        (p.starts, 1, "starts: study counts from here", ""),
+        (p.ends, 3, "ends: the last day that study and exams count", ""),
         (p.results_final, 4, "results are final: who has not passed when this day begins has failed", ""),
     ]
     days += [(phase.due, 2, f"due: {_title(phase.title)}", phase.level) for phase in p.phases]

@@ -16,7 +16,7 @@ from services.reporting.api.catalogue import catalogue
 from services.reporting.api.responses import plain
 from services.reporting.api.scope import Scope
 from services.reporting.api.staffing import breach_of
-from services.reporting.web.calendar import APART, figures, rows_of, timeline, when
+from services.reporting.web.calendar import APART, MONTH, TODAY, figures, rows_of, timeline, when
 from services.reporting.web.context import Seen
 from services.reporting.web.texts import Language, Translator
 from services.shared.settings import ROOT
@@ -216,6 +216,15 @@ def test_the_line_of_time_holds_every_day_and_no_mark_hides_another(rules: Progr
     assert line["start"] < line["start"] + line["width"] <= 100
     assert 0 <= line["gone"] <= line["width"]
     assert sum(mark["tip"].count("\n") for mark in line["marks"]) == len(rows)
+
+
+@pytest.mark.parametrize("today", ["2023-05-16", "2023-06-01", "2023-11-25", "2023-12-05", "2024-01-18"])
+def test_no_months_name_lies_under_todays(today: str) -> None:
+    line = timeline(seen(today), listed(seen(today)))
+    left = line["now"] - {"start": 0, "middle": TODAY / 2, "end": TODAY}[line["anchor"]]
+    near = [left - MONTH / 2 < month["x"] < left + TODAY + MONTH / 2 for month in line["months"]]
+    assert [month["text"] == "" for month in line["months"]] == near
+    assert any(near)
 
 
 def test_the_programme_runs_from_nothing_to_all_of_it() -> None:

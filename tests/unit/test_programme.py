@@ -243,6 +243,7 @@ def test_show_tells_a_programme_in_words(tmp_path: Path) -> None:
         "warning: ",
     ):
         assert said in shown, said
+    assert "counts from here learner" not in shown  # by whom: nobody owes the first day and the last
     plan_a = " ".join(run(app, ["show", "guopei-shaanxi-2023"]).output.split())
     assert "Passed: 60 hours are credited; and 1 work of 课堂教学案例主题研修 / Themed research on classroom cases accepted." in plan_a
     assert "A course credits at most its own hours." in plan_a

@@ -14,6 +14,8 @@ from services.reporting.web.shapes import count, percent, share
 
 LANES, APART = 3, 4.5
 """Marks on the line of time that stand closer than so many of 100 go to another lane."""
+TODAY, MONTH = 7.0, 3.0
+"""So many of 100 are taken by the words below the line: today's, a month's."""
 SCHOOLS = 20
 """So many schools in breach are listed."""
 WORST = ("overdue", "due", "running", "upcoming", "past")
@@ -86,6 +88,11 @@ def timeline(seen: Seen, listed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         month = (month + timedelta(days=32)).replace(day=1)
     start, end = x(date.fromisoformat(seen.rules.starts)), x(date.fromisoformat(seen.rules.ends) + timedelta(days=1))
     now = x(max(first, min(last, seen.today)))  # long before or after, the mark stands at the edge
+    anchor = "end" if now > 90 else "start" if now < 10 else "middle"
+    shift = {"end": -TODAY / 2, "middle": 0.0, "start": TODAY / 2}[anchor]
+    for one in months:
+        if abs(one["x"] - now - shift) < TODAY / 2 + MONTH / 2:
+            one["text"] = ""  # the tick stays; its name would lie under today's
     return {
         "marks": marks,
         "months": months,
@@ -93,7 +100,7 @@ def timeline(seen: Seen, listed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "width": round(end - start, 2),
         "gone": round(max(0.0, min(now, end) - start), 2),
         "now": now,
-        "anchor": "end" if now > 90 else "start" if now < 10 else "middle",
+        "anchor": anchor,
         "numbers": {day: n for n, day in enumerate(days, start=1)},
         "label": seen.t("cal.line.label", first=days[0], last=days[-1], today=seen.today),
     }
