@@ -26,7 +26,8 @@ ACTIVITY, DIRECTORY, WATERMARKS = "learning.activity", "organisation.directory",
 OUTPUTS = ("learning.progress", "learning.days", "learning.attention", "learning.reminders", "learning.rejected")
 TOPICS = (ACTIVITY, DIRECTORY, *OUTPUTS, WATERMARKS)
 MOST_PENDING = 100_000
-"""Records held in memory; beyond it no batch is taken."""
+MOST_BYTES = 64 << 20
+"""Records held in memory, and bytes of their values; beyond either no batch is taken."""
 LEAST_SECONDS = 0.1
 """Between the starts of two inserts: a part of a table is made by each."""
 SLICE = 250
@@ -50,6 +51,7 @@ class Load:
     words: list[Word] = field(default_factory=list)
     batches: list[Batch] = field(default_factory=list)
     records: int = 0
+    bytes: int = 0
 
     def add(self, table: str, row: Row) -> None:
         self.rows.setdefault(table, []).append(row)
@@ -66,7 +68,7 @@ class Loader:
         self.directory = Directory()
         self.freshness = Freshness(partitions)
         self._next = Load()
-        self._pending = 0
+        self._pending, self._pending_bytes = 0, 0
         self._wake, self._room = asyncio.Event(), asyncio.Event()
         self._inserting = asyncio.Lock()
         self._held: deque[Batch] = deque()
@@ -74,15 +76,18 @@ class Loader:
 
     async def handle(self, batch: Batch) -> None:
         """Decode a batch into the next insert; waits while too much is pending."""
-        while self._pending and self._pending + len(batch.records) > MOST_PENDING:
+        size = sum(len(record.value or b"") for record in batch.records)
+        while self._pending and (self._pending + len(batch.records) > MOST_PENDING or self._pending_bytes + size > MOST_BYTES):
             self._room.clear()
             await self._room.wait()
         self._pending += len(batch.records)
-        mine = Load(batches=[batch], records=len(batch.records))
+        self._pending_bytes += size
+        mine = Load(batches=[batch], records=len(batch.records), bytes=size)
         for at, record in enumerate(batch.records):
             if at % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
             self._decode(mine, batch.topic, batch.partition, record.offset, record.key, record.value, record.timestamp)
+        del batch.records[:-1]  # decoded: what they take is free again, and the last one still says how far the batch goes
         load = self._next  # taken only now: an insert may have begun meanwhile
         for table, rows in mine.rows.items():
             load.rows.setdefault(table, []).extend(rows)
@@ -91,6 +96,7 @@ class Loader:
         load.words += mine.words
         load.batches.append(batch)
         load.records += mine.records
+        load.bytes += mine.bytes
         self._metrics.pending.set(self._pending)
         self._wake.set()
 
@@ -147,6 +153,7 @@ class Loader:
                 else:
                     batch.ack()
             self._pending -= load.records
+            self._pending_bytes -= load.bytes
             self._room.set()
             self._metrics.pending.set(self._pending)
             await self._claim()
