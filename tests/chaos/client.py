@@ -21,11 +21,13 @@ PARTITIONS = 4
 CONNECTIONS = 3
 PATIENCE_SECONDS = 4.0
 MOST_TRIES = 400
+CLAIMED = {"learner_progress": ("programme", "learner_id"), "events": ("learner_id", "event_id")}
+"""Relations whose claims are looked up, and by which columns."""
 
 
 @dataclass
 class Said:
-    """What the door answered. `claims`: (topic:partition -> next offset, learners) of each answered request."""
+    """What the door answered. `claims`: of each answered request (relation that has to have it, topic:partition -> next offset, what)."""
 
     requests: int = 0
     resent: int = 0
@@ -33,7 +35,7 @@ class Said:
     duplicate: int = 0
     direct: int = 0
     wrong: list[str] = field(default_factory=list)
-    claims: deque[tuple[dict[str, int], list[Delivery]]] = field(default_factory=deque)
+    claims: deque[tuple[str, dict[str, int], list[Delivery]]] = field(default_factory=deque)
 
 
 class Client:
@@ -117,7 +119,8 @@ class Client:
         self.said.accepted += answer["accepted"]
         self.said.duplicate += answer["duplicate"]
         taken = [one for one, item in zip(batch, answer["items"], strict=True) if item["status"] == "accepted"]
-        self.said.claims.append((answer.get("applied", {}), taken))
+        if taken:
+            self.said.claims.extend((relation, answer["applied"], taken) for relation in CLAIMED)
 
     async def _writing(self) -> None:
         producer: AIOKafkaProducer | None = None

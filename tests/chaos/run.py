@@ -14,7 +14,7 @@ from clickhouse_driver import Client as Database
 
 from services.shared.clickhouse import connect, is_outage
 from tests.chaos import expected, shown
-from tests.chaos.client import Client
+from tests.chaos.client import CLAIMED, Client
 from tests.chaos.expected import Known, Learners
 from tests.chaos.load import Delivery, Load, load, units
 from tests.chaos.schedule import Action, Phase, phases
@@ -131,7 +131,7 @@ class Run:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self._claims(client)
-            time.sleep(0.15)
+            time.sleep(0.1)
 
     def _do(self, action: Action) -> None:
         if action.what == "storm":
@@ -191,30 +191,25 @@ class Run:
         fresh = self._freshness()
         if len(fresh) < RELATIONS:
             return
-        reached, events = fresh["learner_progress"][1], fresh["events"][1]
         for _ in range(len(client.said.claims)):
-            applied, taken = client.said.claims.popleft()
-            if not taken:
+            relation, applied, taken = client.said.claims.popleft()
+            if any(fresh[relation][1].get(place, 0) < offset for place, offset in applied.items()):
+                client.said.claims.append((relation, applied, taken))
                 continue
-            if any(reached.get(place, 0) < offset or events.get(place, 0) < offset for place, offset in applied.items()):
-                client.said.claims.append((applied, taken))
-                continue
-            wanted = {(one.event["programme"], one.key) for one in taken if one.event}
             params = {"ids": [one.key for one in taken]}
-            where = "WHERE learner_id IN %(ids)s"
+            columns = ", ".join(CLAIMED[relation])
             try:
-                found = self._database.execute(f"SELECT programme, learner_id FROM marts.learner_progress {where}", params)
-                named = self._database.execute(f"SELECT learner_id, event_id FROM marts.events {where}", params)
+                rows = self._database.execute(f"SELECT {columns} FROM marts.{relation} WHERE learner_id IN %(ids)s", params)
             except Exception as error:
                 self._database.disconnect()
                 if is_outage(error):
                     return
                 raise
-            absent = wanted - {(str(programme), str(learner)) for programme, learner in found}
-            lost = {(one.key, one.event["id"]) for one in taken if one.event} - {(str(learner), str(name)) for learner, name in named}
-            if absent or lost:
-                text = f"freshness claims {applied}, but {sorted(absent)} have no row and {sorted(lost)} are no events"
-                self.outcome.differences.append(text)
+            events = [one.event for one in taken if one.event]
+            wanted = {(e["programme"], e["subject"]) if relation == "learner_progress" else (e["subject"], e["id"]) for e in events}
+            absent = wanted - {(str(one), str(other)) for one, other in rows}
+            if absent:
+                self.outcome.differences.append(f"freshness says that {relation} has {applied}, but it lacks {sorted(absent)}")
 
     def _settle(self, client: Client) -> None:
         """Until every delivery is answered and every relation has everything up to the clock's moment."""

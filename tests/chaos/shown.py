@@ -83,9 +83,9 @@ def differences(name: str, right: Mapping[tuple[Any, ...], Row], shown: Mapping[
 
 async def _read(bootstrap: str, topic: str) -> list[LogRecord]:
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False)
-    await consumer.start()
     found: list[LogRecord] = []
     try:
+        await consumer.start()
         tps = [TopicPartition(topic, number) for number in range(PARTITIONS)]
         consumer.assign(tps)
         await consumer.seek_to_beginning(*tps)
