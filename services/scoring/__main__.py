@@ -19,7 +19,7 @@ from services.scoring.metrics import Metrics
 from services.scoring.partition import ACTIVITY
 from services.shared.clock import parse_clock
 from services.shared.directory import Directory
-from services.shared.kafka import ensure_topics
+from services.shared.kafka import TopicMismatch, ensure_topics
 from services.shared.logs import configure_logs, log_rule_warnings
 from services.shared.settings import Settings, settings
 
@@ -58,6 +58,8 @@ def main() -> None:
         asyncio.run(work(conf))
     except RuleError as error:
         sys.exit(f"rule files:\n{error.everything}")
+    except TopicMismatch as error:
+        sys.exit(f"scoring: {error}")
     structlog.get_logger().info("stopped")
 
 

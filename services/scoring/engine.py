@@ -26,6 +26,7 @@ from services.scoring.store import STATE_TOPIC, Meta, is_empty, meta_row, recove
 from services.scoring.writer import Rows, Writer
 from services.shared.clock import Clock
 from services.shared.directory import Directory
+from services.shared.kafka import check_assigned
 from services.shared.stream import Batch, BatchApp, die
 
 WATERMARKS = "learning.watermarks"
@@ -110,6 +111,7 @@ class Engine:
     async def positions(self, assigned: set[TP]) -> dict[TP, int]:
         """Recover what is newly ours; where to read each partition from is what its state has applied."""
         try:
+            check_assigned(assigned, {ACTIVITY: self._partitions})
             async with self._moving:
                 new = sorted(tp.partition for tp in assigned if tp.topic == ACTIVITY and tp.partition not in self._owned)
                 for number, owned in zip(new, await asyncio.gather(*map(self._take, new)), strict=True):

@@ -12,12 +12,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import msgspec
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from schemas.progress import Flag
+from schemas.progress import Flag, Watermark, decode
 from services.scoring.core.state import Learner
 
 STATE_TOPIC = "scoring.state"
+WATERMARKS = "learning.watermarks"
+REPLACED = ("learning.progress", "learning.days")
+"""What a rebuild publishes whole."""
 META_KEY = b"|meta"
 PUBLISHED = "@published"
 
@@ -60,11 +64,13 @@ class Entry:
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _meta = msgspec.json.Decoder(Meta)
 _published = msgspec.json.Decoder(Published)
+_log = structlog.get_logger()
 
 
 @dataclass
 class State:
-    """One partition's learners. `broken`: cells of several generations were found, so the log has to be read again."""
+    """One partition's learners. `broken`: cells of several generations were found, or what they published is gone, so the log has to
+    be read again, under an epoch above `highest_epoch`."""
 
     meta: Meta | None = None
     entries: dict[Key, Entry] = field(default_factory=dict)
@@ -127,27 +133,56 @@ async def is_empty(bootstrap: str, topic: str, partition: int, start: int, end: 
 
 
 async def recover(bootstrap: str, partition: int) -> State:
-    """Read a partition's changelog to its end (read_committed). Fence the former owner first, or it may still write behind this."""
+    """Read a partition's changelog to its end (read_committed). Fence the former owner first, or it may still write behind this.
+
+    A changelog that was deleted is made anew; since what ClickHouse holds is of the former one's epochs, the new one's are above
+    the last watermark's. Outputs that were deleted are published again.
+    """
     consumer = _reader(bootstrap)
     await consumer.start()
     try:
-        tp = TopicPartition(STATE_TOPIC, partition)
-        consumer.assign([tp])
-        await consumer.seek_to_beginning(tp)
-        end = (await consumer.end_offsets([tp]))[tp]
-        last: dict[bytes, bytes] = {}
-        while await consumer.position(tp) < end:
-            for records in (await consumer.getmany(tp, timeout_ms=200)).values():
-                for record in records:
-                    if record.value is None:
-                        last.pop(record.key, None)
-                    else:
-                        last[record.key] = record.value
+        last = await _last_values(consumer, TopicPartition(STATE_TOPIC, partition))
+        state = State()
+        for key, value in last.items():
+            state.load(key, value)
+        epochs = {int.from_bytes(value[:4], "big") for key, value in last.items() if key != META_KEY}
+        state.broken = bool(epochs) and (state.meta is None or epochs != {state.meta.epoch})
+        if state.meta is None:
+            words = await _last_values(consumer, TopicPartition(WATERMARKS, 0))
+            word = words.get(f"scoring:{partition}".encode())
+            if word is not None:
+                state.highest_epoch = max(state.highest_epoch, decode(Watermark, word).epoch)
+        else:
+            await _check_outputs(consumer, partition, state.meta, state)
     finally:
         await consumer.stop()
-    state = State()
-    for key, value in last.items():
-        state.load(key, value)
-    epochs = {int.from_bytes(value[:4], "big") for key, value in last.items() if key != META_KEY}
-    state.broken = bool(epochs) and (state.meta is None or epochs != {state.meta.epoch})
     return state
+
+
+async def _last_values(consumer: AIOKafkaConsumer, tp: TopicPartition) -> dict[bytes, bytes]:
+    """The last value of each key, tombstones left out."""
+    consumer.assign([tp])
+    await consumer.seek_to_beginning(tp)
+    end = (await consumer.end_offsets([tp]))[tp]
+    last: dict[bytes, bytes] = {}
+    while await consumer.position(tp) < end:
+        for records in (await consumer.getmany(tp, timeout_ms=200)).values():
+            for record in records:
+                if record.value is None:
+                    last.pop(record.key, None)
+                else:
+                    last[record.key] = record.value
+    return last
+
+
+async def _check_outputs(consumer: AIOKafkaConsumer, partition: int, meta: Meta, state: State) -> None:
+    """Outputs that end before what we wrote to them were deleted: nobody would ever reach the offsets that watermarks name."""
+    tps = [TopicPartition(topic, partition) for topic in meta.outputs]
+    if not tps:
+        return
+    consumer.assign(tps)
+    for tp, end in (await consumer.end_offsets(tps)).items():
+        if end < meta.outputs[tp.topic]:
+            _log.warning("output was deleted", topic=tp.topic, partition=partition, ends=end, written_to=meta.outputs[tp.topic])
+            meta.outputs[tp.topic] = end
+            state.broken |= tp.topic in REPLACED

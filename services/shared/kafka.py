@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import structlog
 from kafka import KafkaAdminClient, KafkaProducer
@@ -72,10 +72,21 @@ def _check(admin: KafkaAdminClient, topics: Mapping[str, Topic]) -> None:
         time.sleep(0.1)
     for name, topic in topics.items():
         if counts[name] != topic.partitions:
-            raise TopicMismatch(
-                f"topic {name} has {counts[name]} partitions, but schemas/topics/{name}.yaml says {topic.partitions}. "
-                "A partition count never changes: put the number back into the file, or start from an empty broker."
-            )
+            raise TopicMismatch(_mismatch(name, f"has {counts[name]} partitions", topic.partitions))
+
+
+def check_assigned(assigned: Iterable[tuple[str, int]], partitions: Mapping[str, int]) -> None:
+    """Raises TopicMismatch where a (topic, partition) is one that its file does not know: it was added while we ran."""
+    for name, number in assigned:
+        if number >= partitions.get(name, number + 1):
+            raise TopicMismatch(_mismatch(name, f"has got a partition {number}", partitions[name]))
+
+
+def _mismatch(name: str, has: str, declared: int) -> str:
+    return (
+        f"topic {name} {has}, but schemas/topics/{name}.yaml says {declared}. "
+        "A partition count never changes: put the number back into the file, or start from an empty broker."
+    )
 
 
 def make_producer(bootstrap: str, client_id: str) -> KafkaProducer:

@@ -23,9 +23,10 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import faust
+from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -103,7 +104,10 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109
         ticket = self.ticket
-        records, active = await self._wait_next_records(timeout)
+        try:
+            records, active = await self._wait_next_records(timeout)
+        except (UnsupportedCodecError, CorruptRecordException) as error:  # stock faust would only stop to fetch
+            die(f"a batch in the log can't be unpacked: {error}. Nothing is skipped: whatever reads it goes on from here.")
         if records is None or self.should_stop:
             return
         if not self.flow_active or ticket != self.ticket:
@@ -198,7 +202,7 @@ class _Schema(faust.Schema):  # type: ignore[misc]
         return message.value  # (ticket, number, records), untouched
 
 
-def die(reason: str) -> None:
+def die(reason: str) -> NoReturn:
     """End the process at once, leaving what is under way uncommitted: whoever starts it again reads it again."""
     traceback.print_exc()
     print(f"fatal: {reason}", flush=True)

@@ -19,7 +19,7 @@ from services.reporting.loader.rows import Row, course_rows, watermark_row
 from services.reporting.loader.sink import Sink
 from services.shared.clickhouse import connect
 from services.shared.clock import Clock, parse_clock
-from services.shared.kafka import ensure_topics
+from services.shared.kafka import TopicMismatch, check_assigned, ensure_topics
 from services.shared.logs import configure_logs
 from services.shared.migrate import MigrationError, migrate
 from services.shared.settings import Settings, settings
@@ -71,6 +71,10 @@ async def work(conf: Settings) -> None:
     async def positions(assigned: set[TP]) -> dict[TP, int]:
         """The directory is folded anew at every start; the rest goes on where it was acknowledged."""
         _log.info("partitions assigned", count=len(assigned), watermarks=TP(WATERMARKS, 0) in assigned)
+        try:
+            check_assigned(assigned, partitions)
+        except TopicMismatch as error:
+            die(str(error))
         return {tp: 0 for tp in assigned if tp.topic == DIRECTORY}
 
     stream = Stream(
@@ -118,7 +122,7 @@ def main() -> None:
     configure_logs("loader", conf.log_level)
     try:
         asyncio.run(work(conf))
-    except (RuleError, MigrationError) as error:
+    except (RuleError, MigrationError, TopicMismatch) as error:
         sys.exit(f"loader: {error}")
     _log.info("stopped")
 
