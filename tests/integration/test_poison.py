@@ -47,7 +47,7 @@ from tests.integration.poison import (
 from tests.integration.test_loader import Run, declare
 from tests.integration.test_scoring import CLOCK, last_values, plain, read
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(420)]
 
 
 @pytest.fixture(scope="module")
