@@ -72,6 +72,8 @@ class Document:
         try:
             node = yaml.compose(text, Loader=yaml.BaseLoader)
             self.value = self._build(node, (), 0) if node is not None else None
+        except RecursionError as error:  # PyYAML's own, before there is a node whose depth could be looked at
+            raise RuleError(path, 1, "nested deeper than 32") from error
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             reason = " ".join(part for part in (error.problem, error.context) if part)

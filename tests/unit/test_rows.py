@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from schemas.programme import load_text
 from schemas.progress import CourseProgress, DayProgress, Flag, LearnerProgress, Watermark, encode
-from schemas.reading import partition_of
+from schemas.reading import Event, partition_of, read_item
 from services.reporting.loader import rows as to
+from services.reporting.loader.compare import expected
 from services.reporting.loader.freshness import Freshness, Word
-from services.reporting.loader.rows import COLUMNS, PROGRESS
+from services.reporting.loader.loader import TOPICS, Loader
+from services.reporting.loader.rows import COLUMNS, DAYS, PROGRESS
+from services.scoring.core.facts import fact_of
+from services.scoring.core.fold import fold
+from services.scoring.core.state import Learner
+from services.shared.clock import parse_clock
 from services.shared.directory import Directory
+from services.shared.settings import ROOT
+from services.shared.stream import Batch
 
 INGESTED = "2023-06-10T08:00:00.000Z"
 
@@ -140,6 +151,35 @@ def test_a_tombstone_names_its_key() -> None:
     assert to.day_row(b"p-1|l-1|2023-06-01", None, 0, 5).key == ("p-1", "l-1", "2023-06-01")
     with pytest.raises(ValueError, match="2 parts"):
         to.progress_row(b"p-1", None, 0, 5)
+
+
+def test_a_local_day_before_1970_is_in_no_table_and_is_not_missed() -> None:
+    """An act at the first instant of 1970 lies on 31 December where clocks are behind; ClickHouse's `Date` would make it 1 January."""
+    text = (ROOT / "schemas/programmes/zhuozhou-2023.yaml").read_text()
+    rules = load_text(text.replace("time_zone: Asia/Shanghai", "time_zone: America/New_York"))
+    acts = [{**event(), "programme": rules.id, "type": "chalkstream.platform.visited.v1", "data": {}, "id": str(n)} for n in range(2)]
+    learner = Learner.new("l-1")
+    for act, time in zip(acts, ("1970-01-01T00:00:00Z", "1970-01-01T12:00:00Z"), strict=True):
+        found = read_item({name: value for name, value in act.items() if name != "ingested_at"} | {"time": time})
+        assert isinstance(found, Event)
+        fold(rules, learner, [fact_of(found)])
+    assert expected(rules, learner, Directory(), 0).days == {"1970-01-01": (0, 1)}
+
+    stored: dict[str, list[to.Replacing]] = {}
+    nowhere: Any = SimpleNamespace(write=lambda rows, replacing: stored.update(replacing) or 0)
+    metrics: Any = SimpleNamespace(pending=SimpleNamespace(set=lambda _: None), stored=lambda *_: None)
+    values = [encode(DayProgress(rules.id, "l-1", day, 0, True, (1, n, 0))) for n, day in enumerate(("1969-12-31", "1970-01-01"))]
+    records: list[Any] = [SimpleNamespace(offset=n, key=b"k", value=value, timestamp=0) for n, value in enumerate(values)]
+    records.append(SimpleNamespace(offset=2, key=f"{rules.id}|l-1|1969-12-31".encode(), value=None, timestamp=0))
+    batch = Batch("learning.days", 0, records, lambda: None, lambda: None)
+
+    async def load() -> None:
+        loader = Loader(nowhere, {name: 1 for name in TOPICS} | {"learning.watermarks": 1}, parse_clock("system"), metrics)
+        await loader.handle(batch)
+        await loader.flush()
+
+    asyncio.run(load())
+    assert [row.key[2] for row in stored[DAYS]] == ["1970-01-01"]
 
 
 def test_what_scoring_never_writes_is_an_error() -> None:

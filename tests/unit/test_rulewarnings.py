@@ -266,5 +266,8 @@ def test_a_file_that_is_no_mapping_or_endless(tmp_path: Path) -> None:
     bomb = "a: &a [x, x, x, x, x, x, x, x]\n" + "".join(f"{n}: &{n} [{', '.join(['*' + b] * 8)}]\n" for b, n in zip("abcdefg", "bcdefgh"))  # noqa: B905
     with pytest.raises(RuleError, match=f"more than {MOST_NODES} values"):
         Document("bomb.yaml", bomb)
+    for deep in ("a: " + "[" * 40 + "]" * 40, "[" * 20_000, "{a: " * 20_000):
+        with pytest.raises(RuleError, match="nested deeper than 32"):
+            Document("deep.yaml", deep)
     with pytest.raises(RuleError, match="can't be read"):
         load_programme(tmp_path / "none.yaml")

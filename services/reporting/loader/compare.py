@@ -9,6 +9,7 @@ from clickhouse_driver import Client
 
 from schemas.programme import Programme
 from schemas.progress import CourseProgress, Flag, LearnerProgress, cents, instant_ms
+from services.reporting.loader.rows import FIRST_DAY
 from services.scoring.core.evaluate import day_progress, evaluate
 from services.scoring.core.state import Learner
 from services.shared.directory import Directory
@@ -113,7 +114,7 @@ def expected(programme: Programme, learner: Learner, directory: Directory, now_m
     for name in learner.names():
         if name.startswith("day:"):
             day = day_progress(programme, learner, name[4:])
-            if day.credited_seconds or day.active:
+            if day.day >= FIRST_DAY and (day.credited_seconds or day.active):
                 days[day.day] = (day.credited_seconds, int(day.active))
     courses = {course.course_id: _plain(course, _COURSE) for course in progress.courses}
     return Shown(totals, courses, {(flag.kind, flag.ref): _plain(flag, _FLAG) for flag in progress.flags}, days)

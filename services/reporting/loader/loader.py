@@ -104,7 +104,9 @@ class Loader:
         if topic == "learning.progress":
             load.replacing.setdefault(PROGRESS, []).append(to.progress_row(key, value, partition, offset))
         elif topic == "learning.days":
-            load.replacing.setdefault(DAYS, []).append(to.day_row(key, value, partition, offset))
+            day = to.day_row(key, value, partition, offset)
+            if day.key[2] >= to.FIRST_DAY:  # else it would take the place of the first day
+                load.replacing.setdefault(DAYS, []).append(day)
         elif topic == ACTIVITY:
             event, record = to.activity_rows(key, value, timestamp, partition, self._partitions[topic], offset)
             if event is not None:

@@ -80,6 +80,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+FIRST_DAY = "1970-01-01"
+"""The first that ClickHouse's `Date` has; west of Greenwich an act in the first hours of 1970 lies on a local day before it."""
+
+
 class Replacing(NamedTuple):
     """A row of a table whose rows are replaced by version; `row` None: a tombstone, whose version is its predecessor's plus one."""
 
