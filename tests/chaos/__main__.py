@@ -88,6 +88,7 @@ def main() -> int:
     options = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     options.add_argument("--runs", type=int, default=5)
     options.add_argument("--first", type=int, default=0, help="the first seed")
+    options.add_argument("--seeds", help="these instead, such as 4,17")
     options.add_argument("--learners", type=int, default=60, help="learners of one run")
     options.add_argument("--no-reconcile", action="store_true", help="leave out the product's own recount")
     options.add_argument("--stop", action="store_true", help="stop at the first seed that fails")
@@ -98,7 +99,8 @@ def main() -> int:
     def say(text: str) -> None:
         print(text, flush=True)
 
-    for _, seeds in groupby(range(given.first, given.first + given.runs), key=lambda seed: seed // GENERATION):
+    wanted = [int(one) for one in given.seeds.split(",")] if given.seeds else list(range(given.first, given.first + given.runs))
+    for _, seeds in groupby(wanted, key=lambda seed: seed // GENERATION):
         found += generation(list(seeds), given.learners, not given.no_reconcile, say)
         if given.stop and found[-1].differences:
             break
@@ -107,13 +109,13 @@ def main() -> int:
         rows.update(outcome.rows)
     failed = [outcome.seed for outcome in found if outcome.differences]
     say(
-        f"\n{len(found)} of {given.runs} runs in {time.monotonic() - began:.0f} s: {sum(one.events for one in found)} events, "
+        f"\n{len(found)} of {len(wanted)} runs in {time.monotonic() - began:.0f} s: {sum(one.events for one in found)} events, "
         f"{sum(one.kills for one in found)} killed, {sum(one.stops for one in found)} stopped, "
         f"{sum(one.deaths for one in found)} restarts, "
         f"{sum(rows.values())} rows compared ({', '.join(f'{name} {n}' for name, n in sorted(rows.items()))}), "
         f"{sum(len(one.differences) for one in found)} differences; seeds that failed: {failed or 'none'}"
     )
-    return 1 if failed or len(found) < given.runs else 0
+    return 1 if failed or len(found) < len(wanted) else 0
 
 
 if __name__ == "__main__":

@@ -91,8 +91,8 @@ def _action(chance: random.Random) -> Action:
         return Action(wait, "SIGSTOP", chance.choice(WORKERS), SESSION_SECONDS + chance.uniform(0.5, 2.0))
     if how < 0.76:
         return Action(wait, "SIGKILL", "clickhouse")
-    if how < 0.81:
+    if how < 0.80:
         return Action(wait, "SIGKILL", "kafka")
-    if how < 0.94:  # what the door has not got rid of must not be promised
+    if how < 0.87:  # what the door has not got rid of must not be promised
         return Action(wait, "storm", "kafka, then ingest", chance.uniform(0.4, 1.8))
     return Action(wait, "SIGSTOP", chance.choice(("kafka", "clickhouse")), chance.uniform(0.5, 3.0))

@@ -42,13 +42,16 @@ class Stack:
         self.write_rules(texts)
         self.supervisor = Supervisor(folder)
         self.token = ""
+        self.slowness = 1.0
         self._running: list[str] = []
         self._restarts = 0
 
     def __enter__(self) -> Stack:
         self.supervisor.__enter__()
         try:
+            began = time.monotonic()
             start_stack(self.supervisor, self.values)
+            self.slowness = min(4.0, max(1.0, (time.monotonic() - began) / 10))
             store = TokenStore(self.values.tokens)
             self.token, _ = store.issue("ingest", sources=["*"], programmes=["*"], directory=True, note="chaos")
             store.close()
@@ -105,7 +108,7 @@ class Stack:
 
     def wait_up(self, name: str, seconds: float = 60) -> None:
         """Until the service answers. Raises TimeoutError."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * self.slowness
         port = self.ports[name]
         check = http(f"http://127.0.0.1:{port}/{'readyz' if name == 'ingest' else 'metrics'}")
         while True:
@@ -118,7 +121,7 @@ class Stack:
 
     def wait_servers(self, seconds: float = 60) -> None:
         """Until Kafka and ClickHouse, which may just have been killed, serve again. Raises TimeoutError."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * self.slowness
         time.sleep(0.3)  # the supervisor has noticed by then
         while any(read_state(self.values.data)["processes"][name]["state"] != "ready" for name in SERVERS):
             if time.monotonic() > deadline:
