@@ -32,7 +32,7 @@ from services.shared.stream import Batch, BatchApp, die
 WATERMARKS = "learning.watermarks"
 CHUNK = 2_000
 """Learners in one transaction of a tick or a rebuild."""
-AT_ONCE = 10_000
+AT_ONCE = 50_000
 """Records beyond which waiting batches are not put into one transaction."""
 
 _encode = msgspec.json.Encoder().encode
