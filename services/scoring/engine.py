@@ -22,14 +22,13 @@ from schemas.programme import Programme
 from schemas.progress import Watermark
 from services.scoring.metrics import Metrics
 from services.scoring.partition import ACTIVITY, Partition
-from services.scoring.store import STATE_TOPIC, Meta, is_empty, meta_row, recover
+from services.scoring.store import STATE_TOPIC, WATERMARKS, Meta, is_empty, meta_row, recover
 from services.scoring.writer import Rows, Writer
 from services.shared.clock import Clock
 from services.shared.directory import Directory
 from services.shared.kafka import check_assigned
 from services.shared.stream import Batch, BatchApp, die
 
-WATERMARKS = "learning.watermarks"
 CHUNK = 2_000
 """Learners in one transaction of a tick or a rebuild."""
 AT_ONCE = 50_000
