@@ -12,12 +12,13 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 from deploy.demo.house import with_free_ports
 from deploy.local.processes import free_ports, http
-from deploy.local.stack import start_stack
+from deploy.local.stack import check_tools, stack_processes
 from deploy.local.supervisor import Process, Supervisor, read_state, tail
 from services.shared.clock import Clock, parse_clock
 from services.shared.settings import ROOT, Settings
@@ -50,7 +51,12 @@ class Stack:
         self.supervisor.__enter__()
         try:
             began = time.monotonic()
-            start_stack(self.supervisor, self.values)
+            check_tools()
+            specs = [replace(spec, ready_seconds=240) for spec in stack_processes(self.values)]
+            for spec in specs:
+                self.supervisor.start(spec, wait=False)
+            for spec in specs:
+                self.supervisor.wait_ready(spec.name)
             self.slowness = min(4.0, max(1.0, (time.monotonic() - began) / 10))
             store = TokenStore(self.values.tokens)
             self.token, _ = store.issue("ingest", sources=["*"], programmes=["*"], directory=True, note="chaos")
