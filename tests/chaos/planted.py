@@ -120,7 +120,12 @@ def hunt(name: str, changes: Sequence[Mutant], seeds: int) -> Found:
     return Found(name, None, said[-400:] if process.returncode else "", time.monotonic() - began)
 
 
+def _stop(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> int:
+    signal.signal(signal.SIGTERM, _stop)  # so that the folders go away
     options = argparse.ArgumentParser(prog="python -m tests.chaos.planted", description=__doc__)
     options.add_argument("--only", metavar="PATTERN", default="", help="only mistakes whose name matches")
     options.add_argument("--seeds", type=int, default=6, help="most seeds a mistake")
