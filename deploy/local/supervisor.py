@@ -60,7 +60,7 @@ class Process:
     ready: Callable[[str], bool] | None = None
     before: Callable[[], None] | None = None
     cwd: Path | None = None
-    ready_seconds: float = 60.0
+    ready_seconds: float = 180.0
     stop_seconds: float = 20.0
     restart: bool = True
 
