@@ -144,6 +144,25 @@ def test_assignments_that_wait_for_their_grade_are_not_asked_for_again() -> None
     assert "2 份作业待批改" in said(row)
 
 
+def test_after_the_end_nobody_is_told_what_to_do() -> None:
+    row = course(study_points="15.00", assignment_points="14.00", interaction_points="5.00", total_points="34.00", gate_points="34.00")
+    row |= {"gate_met": True}
+
+    def card(now: int) -> tuple[str, str]:
+        seen = Seen(None, None, None, EN, Scope("*"), B, "zhuozhou", now)  # type: ignore[arg-type]
+        made = learner.course_card(seen, row, B.modes["online"])
+        return made["state"], re.sub("<[^>]+>", "", " ".join(made["say"]))
+
+    state, text = card(B.ends_ms - 1)
+    assert (state, "An exam of 26 points or more" in text) == (EN("course.maysit"), True)
+    short = "26 points short of the 60 needed."
+    ended = f"{short} The programme has ended: only grades and marks still change this."
+    assert [card(B.ends_ms), card(B.results_final_ms - 1)] == [(EN("course.open"), ended)] * 2
+    assert card(B.results_final_ms) == ("Not passed", f"{short} Results are final.")
+    row |= {"passed": True}
+    assert card(B.results_final_ms)[0] == EN("course.passed")
+
+
 def test_a_course_without_points_speaks_of_hours() -> None:
     some = next(iter(A.courses.values()))
     row = course() | {"course_id": some.id, "credited_seconds": some.seconds - 2_700}

@@ -11,7 +11,7 @@ from services.reporting.api.figures import needed_seconds
 from services.reporting.web.attention import shown
 from services.reporting.web.context import Seen, address
 from services.reporting.web.overview import tone
-from services.reporting.web.say import ITEMS, Standing, by_hours, by_points, most, standing
+from services.reporting.web.say import ITEMS, Standing, by_hours, by_points, by_rulings, most, standing
 from services.reporting.web.shapes import heat, hundredths, share, tidy
 from services.reporting.web.story import story
 
@@ -63,7 +63,8 @@ def course_card(seen: Seen, row: Mapping[str, Any], mode: Mode | None) -> dict[s
         state = "course.done" if done else "course.untouched" if untouched else "course.open"
         total, of = hundredths(hours), t("course.hours", hours=tidy(course.hours))
     else:
-        say, say_tone = by_points(c, mode, rules, t)
+        ended, final = seen.now_ms >= rules.ends_ms, seen.now_ms >= rules.results_final_ms
+        say, say_tone = (by_rulings(c, mode, final, t), "care") if ended and not c.passed else by_points(c, mode, rules, t)
         rows = []
         for item in ITEMS:
             top = most(mode, item)
@@ -78,8 +79,9 @@ def course_card(seen: Seen, row: Mapping[str, Any], mode: Mode | None) -> dict[s
                         "value": f"{hundredths(have)} / {tidy(top)}",
                     }
                 )
-        sits = mode.exam is not None and mode.exam.gate_items is not None and c.gate_met and not c.points["exam"]
-        state = "course.passed" if c.passed else "course.maysit" if sits else "course.untouched" if untouched else "course.open"
+        sits = not ended and mode.exam is not None and mode.exam.gate_items is not None and c.gate_met and not c.points["exam"]
+        state = "course.maysit" if sits else "course.untouched" if untouched else "course.open"
+        state = "course.passed" if c.passed else "course.failed" if final else state
         total, of = hundredths(c.total), t("course.total", pass_at=tidy(mode.pass_at))
     tones = {"course.passed": "ok", "course.done": "ok", "course.maysit": "info"}
     return {

@@ -189,6 +189,12 @@ def by_points(c: Standing, mode: Mode, rules: Programme, t: Translator) -> tuple
     return said, "" if c.gate_met else "care"
 
 
+def by_rulings(c: Standing, mode: Mode, final: bool, t: Translator) -> list[Markup]:
+    """Sentences on a course that is not passed, once the programme has ended: nothing can be done any more, until `final` only ruled on."""
+    short = t.html("say.short", pass_at=tidy(mode.pass_at), short=tidy(mode.pass_at - c.total))
+    return [short, t.html("say.final" if final else "say.ended")]
+
+
 def by_hours(c: Standing, course: Course, rules: Programme, t: Translator) -> tuple[list[Markup], str]:
     """Sentences on a course that is only studied, without points."""
     if c.seconds >= course.seconds:

@@ -62,7 +62,7 @@ def course_account(
     for name in ITEMS:
         if name in scored or lines[name]:
             shown, rest = listed(lines[name], most)
-            room = room_of(mode, name, have) if mode and name in scored else None
+            room = room_of(programme, mode, name, have, now_ms) if mode and name in scored else None
             figures = _figures(name, mode if name in scored else None, have, lines[name])
             items.append(Item(name, name in scored, have.points[name], scored.get(name, 0), figures, shown, rest, len(lines[name]), room))
     selection = selection_lines(programme, closed if not known else "", [*of("course.selected"), *of("course.dropped")])

@@ -81,8 +81,10 @@ def study_points(mode: Mode, seconds: int) -> int:
     return 0 if item.threshold else min((2 * item.points * seconds + item.seconds) // (2 * item.seconds), item.points)
 
 
-def room_of(mode: Mode, item: str, have: Have) -> Room:
-    """What an item that the mode scores could still give."""
+def room_of(programme: Programme, mode: Mode, item: str, have: Have, now_ms: int) -> Room:
+    """What an item that the mode scores could still give: up to its limit, after the programme's end by rulings alone."""
+    if now_ms >= programme.ends_ms:
+        return Room(_reach(programme, mode, have, now_ms, 0)[item] - have.points[item])
     more: dict[str, int] = {}
     if item == "study" and mode.study:
         more = {"seconds": mode.study.seconds - have.seconds}
