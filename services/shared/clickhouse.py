@@ -24,7 +24,7 @@ OUTAGES: tuple[type[BaseException], ...] = (
 )
 """What a server that is away, starting or going down raises: worth another try."""
 
-_BUSY = {159, 202, 209, 210, 241, 242, 252, 394, 425, 999}
+_BUSY = {159, 202, 209, 210, 236, 241, 242, 252, 394, 425, 999}
 """Server error codes that pass by themselves: time-outs, memory, too many queries or parts, read-only, shutting down."""
 
 

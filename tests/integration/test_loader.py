@@ -230,7 +230,10 @@ def test_a_loader_whose_fellow_dies_goes_on(run: Run) -> None:
 
 
 def test_the_loader_waits_out_a_clickhouse_that_dies(run: Run) -> None:
-    pid = read_state(run.values.data.resolve())["processes"]["clickhouse"]["pid"]
+    until = time.monotonic() + 60
+    while (pid := read_state(run.values.data.resolve())["processes"]["clickhouse"]["pid"]) is None:  # just being started again
+        assert time.monotonic() < until
+        time.sleep(0.2)
     child = run.running["reporting.loader"]
     subprocess.run(["kill", "-9", str(pid)], check=True)
     study(run, "d", 4, 6)

@@ -8,9 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from clickhouse_driver.errors import ServerException
 
 from services.reporting.loader import loader as module
 from services.reporting.loader.loader import ACTIVITY, TOPICS, Loader
+from services.shared.clickhouse import is_outage
 from services.shared.clock import parse_clock
 from services.shared.stream import Batch
 
@@ -63,3 +65,9 @@ async def fill(count: int, size: int, fit: int) -> None:
     sink.go.set()
     await asyncio.wait_for(taking, 20)
     running.cancel()
+
+
+def test_a_server_that_is_shutting_down_is_waited_for() -> None:
+    """Code 236 (ABORTED) is what the last inserts before a crash are told; a loader that died of it once met nobody to start it again."""
+    assert is_outage(ServerException("The server is shutting down due to a fatal error", 236))
+    assert not is_outage(ServerException("Unknown table", 60))
