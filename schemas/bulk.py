@@ -42,7 +42,7 @@ class _Record(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Study(msgspec.Struct):
-    """A sound record of study: instants in ms, the interval in whole seconds; `ingested_ms` None where the record has none."""
+    """A sound record of study: instants in ms; `ingested_ms` None where the record has none."""
 
     id: str
     source: str
@@ -50,8 +50,6 @@ class Study(msgspec.Struct):
     time_ms: int
     programme: str
     data: StudyRecorded
-    started_at: int
-    ended_at: int
     ingested_ms: int | None
 
 
@@ -120,4 +118,4 @@ def study_record(value: bytes, sources: set[str]) -> Study | None:
     _set(whole, "__pydantic_fields_set__", _FIELDS)
     _set(whole, "__pydantic_extra__", None)
     _set(whole, "__pydantic_private__", None)
-    return Study(found.id, found.source, found.subject, time_ms, found.programme, whole, started, ended, ingested)
+    return Study(found.id, found.source, found.subject, time_ms, found.programme, whole, ingested)

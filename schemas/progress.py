@@ -35,6 +35,17 @@ class Flag(msgspec.Struct, frozen=True):
     last_outcome: str | None = None
 
 
+ITEM_COLUMNS = {
+    "study": "study_points",
+    "assignments": "assignment_points",
+    "interaction": "interaction_points",
+    "works": "works_points",
+    "process": "process_points",
+    "exam": "exam_points",
+}
+"""An item of the rule file -> its column of a course's row."""
+
+
 class CourseProgress(msgspec.Struct, frozen=True):
     """One selected course of a learner; points and credits are text of 1/100."""
 

@@ -343,10 +343,10 @@ def _quickly(key: bytes | None, value: bytes, timestamp_ms: int, partition: int,
         return None
     ingested_ms = timestamp_ms if study.ingested_ms is None else study.ingested_ms
     limit = ingested_ms + AHEAD_MS
-    if study.time_ms > limit or study.ended_at * 1000 > limit or not 0 < study.ended_at - study.started_at <= LONGEST_S:
+    data = study.data
+    if study.time_ms > limit or data.ended_at * 1000 > limit or not 0 < data.ended_at - data.started_at <= LONGEST_S:
         return None
-    data = upcast(STUDY, study.data)
-    return Event(study.id, study.source, STUDY, study.subject, study.time_ms, study.programme, data, ingested_ms)
+    return Event(study.id, study.source, STUDY, study.subject, study.time_ms, study.programme, upcast(STUDY, data), ingested_ms)
 
 
 def _at_length(key: bytes | None, value: bytes, timestamp_ms: int, partition: int, partitions: int) -> Event | list[Verdict]:

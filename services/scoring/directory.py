@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from schemas.reading import Event, read_directory
 from services.shared.directory import Directory
+from services.shared.reader import committed_reader
 from services.shared.stream import die
 
 TOPIC = "organisation.directory"
@@ -15,9 +16,7 @@ TOPIC = "organisation.directory"
 
 async def follow(bootstrap: str, partitions: int, directory: Directory, caught_up: asyncio.Event) -> None:
     """Fold the whole topic into `directory`, set `caught_up` at the end as it was at the start, and go on for ever."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest"
-    )
+    consumer = committed_reader(bootstrap)
     await consumer.start()
     try:
         tps = [TopicPartition(TOPIC, p) for p in range(partitions)]

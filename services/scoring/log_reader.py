@@ -11,9 +11,10 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
+from services.shared.reader import committed_reader
 from services.shared.stream import Record
 
 PATIENCE_SECONDS = 30.0
@@ -34,15 +35,7 @@ class LogReader:
 
     async def __aenter__(self) -> LogReader:
         """Raises Unreadable."""
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            group_id=None,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=4 << 20,
-            fetch_max_wait_ms=100,
-        )
+        self._consumer = committed_reader(self._bootstrap, max_partition_fetch_bytes=4 << 20, fetch_max_wait_ms=100)
         try:
             await self._consumer.start()
             await self._take_ends()

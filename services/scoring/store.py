@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.progress import Flag, Watermark, decode
 from services.scoring.core.state import Learner
+from services.shared.reader import committed_reader
 
 STATE_TOPIC = "scoring.state"
 WATERMARKS = "learning.watermarks"
@@ -106,14 +107,7 @@ def meta_row(meta: Meta) -> tuple[bytes, bytes]:
 
 
 def _reader(bootstrap: str) -> AIOKafkaConsumer:
-    return AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_partition_fetch_bytes=8 << 20,
-        fetch_max_wait_ms=50,
-    )
+    return committed_reader(bootstrap, max_partition_fetch_bytes=8 << 20, fetch_max_wait_ms=50)
 
 
 async def is_empty(bootstrap: str, topic: str, partition: int, start: int, end: int) -> bool:

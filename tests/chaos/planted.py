@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,12 +22,11 @@ from typing import NamedTuple
 
 from tests.chaos.schedule import WORKERS, phases
 from tests.chaos.stack import SESSION_SECONDS
-from tests.mutants.__main__ import Unplantable, planted
+from tests.mutants.__main__ import Unplantable, copied, planted
 from tests.mutants.catalogue import Mutant, read
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE = Path(__file__).with_name("planted.txt")
-COPIED = ("schemas", "services", "deploy", "tests", "pyproject.toml")
 LINKED = ("node_modules", "deploy/local/jars")
 SEED_SECONDS = 240
 NEEDS = {
@@ -79,12 +77,7 @@ def suited(need: str, most: int) -> list[int]:
 
 def copy(folder: Path, changes: Sequence[Mutant]) -> Path:
     """A tree with the changes. Raises Unplantable where a text is not in its file exactly once."""
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules", "jars", "target"))
-        else:
-            shutil.copy2(source, folder / name)
+    copied(folder)
     for name in LINKED:
         (folder / name).symlink_to((ROOT / name).resolve())
     for change in changes:

@@ -7,12 +7,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from deploy.local.processes import free_ports
+from deploy.local.stack import start_stack
+from deploy.local.supervisor import Supervisor
+from services.shared.clickhouse import connect
+from services.shared.migrate import migrate
 from services.shared.settings import ROOT, Settings
+from tests.conftest import own_settings
 
 
 class Failed(Exception):
@@ -23,10 +29,10 @@ class Failed(Exception):
 def local_stack() -> Iterator[Settings]:
     """Settings whose `bootstrap` and `clickhouse` are the stack's; services started with `environment` use it too."""
     folder = Path(tempfile.mkdtemp(prefix="chalk-test-"))
-    kafka, controller, native, http, metrics = free_ports(5)
+    kafka, controller, native, http, scoring, loader = free_ports(6)
     values = Settings(
         data=folder, kafka_bootstrap="", clickhouse_url="", kafka_port=kafka, kafka_controller_port=controller, clickhouse_port=native,
-        clickhouse_http_port=http, loader_metrics_port=metrics,
+        clickhouse_http_port=http, scoring_metrics_port=scoring, loader_metrics_port=loader,
     )  # fmt: skip
     try:
         chalk(values, "stack", "up")
@@ -34,6 +40,19 @@ def local_stack() -> Iterator[Settings]:
     finally:
         chalk(values, "stack", "down")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def seeded_stack(folder: Path, seed: Callable[[Any], None], **more: Any) -> Iterator[Settings]:
+    """Servers whose ClickHouse has what `seed(client)` puts in by hand and nothing else; `more` settings."""
+    given = own_settings(folder, **more)
+    with Supervisor(given.data) as supervisor:
+        start_stack(supervisor, given)
+        client = connect(given.clickhouse)
+        migrate(client)
+        seed(client)
+        client.disconnect()
+        yield given
 
 
 def environment(values: Settings, **more: str) -> dict[str, str]:

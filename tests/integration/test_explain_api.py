@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from deploy.local.stack import start_stack
-from deploy.local.supervisor import Supervisor
 from schemas.instants import rfc3339
 from schemas.programme import load_programmes
 from schemas.progress import encode
@@ -29,10 +27,9 @@ from services.scoring.core.fold import fold
 from services.scoring.core.state import Learner
 from services.shared.clickhouse import connect
 from services.shared.clock import parse_clock
-from services.shared.migrate import migrate
 from services.shared.settings import ROOT, Settings
 from services.shared.tokens import TokenStore
-from tests.conftest import own_settings
+from tests.integration.local_stack import seeded_stack
 from tests.integration.test_reporting_api import insert, unit
 
 pytestmark = pytest.mark.servers
@@ -144,13 +141,7 @@ def seed(client: Any) -> None:
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A ClickHouse of this module alone: its rows and watermarks are put in by hand."""
-    given = own_settings(tmp_path_factory.mktemp("explain"), clock=CLOCK, log_level="warning")
-    with Supervisor(given.data) as supervisor:
-        start_stack(supervisor, given)
-        client = connect(given.clickhouse)
-        migrate(client)
-        seed(client)
-        client.disconnect()
+    with seeded_stack(tmp_path_factory.mktemp("explain"), seed, clock=CLOCK, log_level="warning") as given:
         yield given
 
 

@@ -88,13 +88,15 @@ class Run:
 
 
 @contextmanager
-def running() -> Iterator[Run]:
+def running(clock: str, **changes: Any) -> Iterator[Run]:
+    """Scoring and the loader on a stack of their own, its topics empty; `changes` to its settings."""
     with local_stack() as stack:
-        anchor = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        values = stack.model_copy(update={"clock": CLOCK.format(anchor=anchor), "scoring_metrics_port": 0})
+        values = stack.model_copy(update={"clock": clock, **changes})
         ensure_topics(values.bootstrap, load_topics(), 1)
         run = Run(values)
         try:
+            for service in ("scoring", "reporting.loader"):
+                run.start(service)
             yield run
         finally:
             for child in run.running.values():
@@ -106,9 +108,8 @@ def running() -> Iterator[Run]:
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
-    with running() as found:
-        for service in ("scoring", "reporting.loader"):
-            found.start(service)
+    anchor = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    with running(CLOCK.format(anchor=anchor), scoring_metrics_port=0) as found:
         yield found
 
 

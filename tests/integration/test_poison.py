@@ -21,7 +21,7 @@ from schemas.topics import load_topics
 from services.scoring.codec import MOST_ERRORS, MOST_TEXT
 from services.shared.kafka import ensure_topics
 from services.shared.settings import ROOT
-from tests.integration.local_stack import chalk, environment, local_stack
+from tests.integration.local_stack import chalk, environment
 from tests.integration.poison import (
     ABORTED_ONLY,
     ACTIVITY,
@@ -44,7 +44,7 @@ from tests.integration.poison import (
     visited,
     wait_for_the_end,
 )  # fmt: skip
-from tests.integration.test_loader import Run, declare
+from tests.integration.test_loader import Run, declare, running
 from tests.integration.test_scoring import CLOCK, last_values, plain, read
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(420)]
@@ -53,20 +53,8 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(420)]
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
     """A stack, scoring and the loader on empty topics; the clock stands."""
-    with local_stack() as stack:
-        values = stack.model_copy(update={"clock": CLOCK, "scoring_metrics_port": 0})
-        ensure_topics(values.bootstrap, load_topics(), 1)
-        found = Run(values)
-        try:
-            for service in ("scoring", "reporting.loader"):
-                found.start(service)
-            yield found
-        finally:
-            for child in found.running.values():
-                child.kill()
-                child.wait()
-            found.producer.close(timeout=5)
-            found.client.disconnect()
+    with running(CLOCK, scoring_metrics_port=0) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -20,22 +20,19 @@ from types import SimpleNamespace
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from deploy.local.processes import free_ports
 from deploy.local.supervisor import read_state
 from schemas.programme import load_programmes
 from schemas.reading import partition_of
-from schemas.topics import load_topics
 from services.reporting.loader.loader import MOST_PENDING
 from services.scoring.partition import Partition
 from services.scoring.store import STATE_TOPIC, State, recover
 from services.scoring.writer import Writer
 from services.shared.clock import parse_clock
 from services.shared.directory import Directory
-from services.shared.kafka import ensure_topics
 from services.shared.settings import ROOT
-from tests.integration.local_stack import chalk, local_stack
+from tests.integration.local_stack import chalk
 from tests.integration.poison import ACTIVITY, EMPTY, PARTITIONS, ends_of, learner_on, wait_for_the_end
-from tests.integration.test_loader import Run
+from tests.integration.test_loader import Run, running
 from tests.integration.test_scoring import CLOCK
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(420)]
@@ -178,21 +175,8 @@ async def state_bytes(bootstrap: str) -> int:
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
-    with local_stack() as stack:
-        port = next(port for port in free_ports(2) if port != stack.loader_metrics_port)  # which nobody listens at yet
-        values = stack.model_copy(update={"clock": CLOCK, "scoring_metrics_port": port})
-        ensure_topics(values.bootstrap, load_topics(), 1)
-        found = Run(values)
-        try:
-            for service in ("scoring", "reporting.loader"):
-                found.start(service)
-            yield found
-        finally:
-            for child in found.running.values():
-                child.kill()
-                child.wait()
-            found.producer.close(timeout=5)
-            found.client.disconnect()
+    with running(CLOCK) as found:
+        yield found
 
 
 def test_a_hot_learner_and_a_clickhouse_that_stands_still(run: Run) -> None:

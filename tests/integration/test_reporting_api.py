@@ -18,8 +18,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from deploy.local.processes import free_ports
-from deploy.local.stack import start_stack
-from deploy.local.supervisor import Supervisor
 from schemas.programme import load_programmes
 from schemas.reading import read_record
 from schemas.topics import load_topics
@@ -30,9 +28,9 @@ from services.reporting.identity.store import Person
 from services.shared.clickhouse import connect
 from services.shared.clock import Clock, parse_clock
 from services.shared.kafka import ensure_topics
-from services.shared.migrate import migrate
 from services.shared.settings import ROOT, Settings
-from tests.conftest import environment, own_settings
+from tests.conftest import environment
+from tests.integration.local_stack import seeded_stack
 
 pytestmark = pytest.mark.servers
 P = "zhuozhou-2023"
@@ -44,13 +42,7 @@ ORIGIN = {"origin": "http://testserver"}
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Servers of this module alone: its rows and watermarks are put in by hand."""
-    given = own_settings(tmp_path_factory.mktemp("reporting"), clock=CLOCK, log_level="warning")
-    with Supervisor(given.data) as supervisor:
-        start_stack(supervisor, given)
-        client = connect(given.clickhouse)
-        migrate(client)
-        seed(client)
-        client.disconnect()
+    with seeded_stack(tmp_path_factory.mktemp("reporting"), seed, clock=CLOCK, log_level="warning") as given:
         ensure_topics(given.bootstrap, load_topics(), 1)
         yield given
 

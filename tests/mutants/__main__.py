@@ -77,7 +77,7 @@ def check(mutants: list[Mutant]) -> list[str]:
 
 
 def copied(folder: Path) -> Path:
-    """A tree of its own for one worker."""
+    """What the tests need, as a tree of its own."""
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():

@@ -18,7 +18,7 @@ from datetime import date
 from typing import Any
 
 from schemas.programme import Programme
-from services.reporting.api.figures import _PRESENT
+from services.reporting.api.figures import PRESENT
 from services.reporting.api.queries import Queries, Row
 from services.reporting.api.scope import LEVELS, Scope, below
 
@@ -207,7 +207,7 @@ class _Facts:
         rows = self._rows(
             f"SELECT {self._child} AS child, course_id, count() AS n, "
             f"countIf(passed = 0 AND {number('submitted')} < {number('count')}) AS short FROM marts.course_progress {self._where} "
-            f"AND mode IN %(modes)s AND course_id IN %(courses)s AND {_PRESENT} GROUP BY child, course_id",
+            f"AND mode IN %(modes)s AND course_id IN %(courses)s AND {PRESENT} GROUP BY child, course_id",
             {**self._params, "modes": modes, "courses": list(rules.attention.overdue_ms)},
         )
         found: dict[tuple[str, str], tuple[int, int]] = {}

@@ -10,6 +10,7 @@ from typing import Any
 
 from schemas.programme import Criteria, Exam, Mode, Programme
 from services.reporting.api.queries import programme_row
+from services.reporting.api.responses import two_places
 
 Row = dict[str, Any]
 
@@ -34,11 +35,13 @@ def catalogue(rules: Programme) -> Row:
         "cap_at_course_hours": rules.cap_at_course_hours,
         "assignments_due": {course: rules.day_of(over - 1) for course, over in rules.attention.overdue_ms.items()},
         "modules": _modules(rules),
-        "hours": money(sum(course.hours for course in courses)),
-        "credits": money(sum(course.credits for course in courses)),
+        "hours": two_places(sum(course.hours for course in courses)),
+        "credits": two_places(sum(course.credits for course in courses)),
         "activities": [{"id": one.id, "title": dict(one.title)} for one in rules.activities.values()],
         "scoring": {name: _scoring(mode, rules) for name, mode in rules.modes.items()},
-        "mode_rule": {"male_younger_than": money(ages.male_younger_than), "female_up_to": money(ages.female_up_to)} if ages else None,
+        "mode_rule": {"male_younger_than": two_places(ages.male_younger_than), "female_up_to": two_places(ages.female_up_to)}
+        if ages
+        else None,
         "credits_by": "on_pass" if rules.credits_on_pass else "proportional",
         "result": {
             "passed": _conditions(rules.passed, rules),
@@ -54,18 +57,13 @@ def catalogue(rules: Programme) -> Row:
     }
 
 
-def money(hundredths: int) -> Decimal:
-    """1/100 as a decimal of two places."""
-    return Decimal(hundredths).scaleb(-2)
-
-
 def _modules(rules: Programme) -> list[Row]:
     found: dict[str, Row] = {}
     for course in rules.courses.values():
-        module = found.setdefault(course.module, {"id": course.module, "courses": [], "hours": money(0), "credits": money(0)})
+        module = found.setdefault(course.module, {"id": course.module, "courses": [], "hours": two_places(0), "credits": two_places(0)})
         module["courses"].append(course.id)
-        module["hours"] += money(course.hours)
-        module["credits"] += money(course.credits)
+        module["hours"] += two_places(course.hours)
+        module["credits"] += two_places(course.credits)
     return list(found.values())
 
 
@@ -74,29 +72,32 @@ def _scoring(mode: Mode, rules: Programme) -> Row:
     items: list[Row] = []
     if mode.study:
         hours = rules.study_hours(mode.study.seconds)
-        items.append({"item": "study", "award": "threshold" if mode.study.threshold else "proportional", "hours": money(hours)})
-        items[-1]["points"] = money(mode.study.points)
+        items.append({"item": "study", "award": "threshold" if mode.study.threshold else "proportional", "hours": two_places(hours)})
+        items[-1]["points"] = two_places(mode.study.points)
     if mode.assignments:
         one = mode.assignments
-        items.append({"item": "assignments", "count": one.count, "points_each": money(one.points_each)})
-        items[-1]["points"] = money(one.count * one.points_each)
+        items.append({"item": "assignments", "count": one.count, "points_each": two_places(one.points_each)})
+        items[-1]["points"] = two_places(one.count * one.points_each)
     if mode.interaction:
         asked = mode.interaction
         items.append({"item": "interaction", "questions": asked.questions, "replies": asked.replies})
-        items[-1] |= {"points_each": money(asked.points_each), "points": money((asked.questions + asked.replies) * asked.points_each)}
+        items[-1] |= {
+            "points_each": two_places(asked.points_each),
+            "points": two_places((asked.questions + asked.replies) * asked.points_each),
+        }
     if mode.works:
         works = mode.works
-        items.append({"item": "works", "count": works.count, "points_each": money(works.points_each), "kinds": sorted(works.kinds)})
-        items[-1]["points"] = money(works.count * works.points_each)
+        items.append({"item": "works", "count": works.count, "points_each": two_places(works.points_each), "kinds": sorted(works.kinds)})
+        items[-1]["points"] = two_places(works.count * works.points_each)
     if mode.process:
-        items.append({"item": "process", "points": money(mode.process.points)})
+        items.append({"item": "process", "points": two_places(mode.process.points)})
     if mode.exam:
-        items.append({"item": "exam", "points": money(mode.exam.points), "forms": list(mode.exam.forms), "gate": _gate(mode.exam)})
-    return {"items": items, "total": sum((item["points"] for item in items), money(0)), "pass_at": money(mode.pass_at)}
+        items.append({"item": "exam", "points": two_places(mode.exam.points), "forms": list(mode.exam.forms), "gate": _gate(mode.exam)})
+    return {"items": items, "total": sum((item["points"] for item in items), two_places(0)), "pass_at": two_places(mode.pass_at)}
 
 
 def _gate(exam: Exam) -> Row | None:
-    return None if exam.gate_items is None else {"items": sorted(exam.gate_items), "at_least": money(exam.gate_at_least)}
+    return None if exam.gate_items is None else {"items": sorted(exam.gate_items), "at_least": two_places(exam.gate_at_least)}
 
 
 def _conditions(criteria: Criteria, rules: Programme) -> Row:
@@ -105,10 +106,10 @@ def _conditions(criteria: Criteria, rules: Programme) -> Row:
     if criteria.every_selected:
         found["courses"] = "every_selected"
     if criteria.credited_seconds is not None:
-        found["credited_hours"] = money(rules.study_hours(criteria.credited_seconds))
+        found["credited_hours"] = two_places(rules.study_hours(criteria.credited_seconds))
     if criteria.accepted_works:
         activity, count = criteria.accepted_works
         found["accepted_works"] = {"activity": activity, "count": count}
     if criteria.mean_total is not None:
-        found["mean_total_at_least"] = money(criteria.mean_total)
+        found["mean_total_at_least"] = two_places(criteria.mean_total)
     return found

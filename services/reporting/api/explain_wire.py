@@ -12,15 +12,11 @@ from decimal import Decimal
 from typing import Any
 
 from schemas.programme import Programme
+from services.reporting.api.responses import two_places
 from services.scoring.core.account.model import Account, Condition, CourseAccount, Enough, FlagAccount, Item, Line, Record, Said
 
 Row = dict[str, Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def points(value: int) -> Decimal:
-    """1/100 as a decimal of two places."""
-    return Decimal(value).scaleb(-2)
 
 
 def score(value: int | None) -> Decimal | None:
@@ -56,8 +52,8 @@ def account_row(rules: Programme, found: Account) -> Row:
             "excellent": [_condition(one) for one in found.excellent],
         },
         "credited_seconds": found.seconds,
-        "study_hours": points(rules.study_hours(found.seconds)),
-        "credits": points(found.credits),
+        "study_hours": two_places(rules.study_hours(found.seconds)),
+        "credits": two_places(found.credits),
         **{name: moment(ms) for name, ms in found.acts.items()},
         "courses": [course_row(rules, course) for course in found.courses],
         "items": [item_row(item) for item in found.items],
@@ -73,19 +69,19 @@ def course_row(rules: Programme, course: CourseAccount) -> Row:
         "known": course.known,
         "selected": course.selected,
         "credited_seconds": course.seconds,
-        "study_hours": points(rules.study_hours(course.seconds)),
+        "study_hours": two_places(rules.study_hours(course.seconds)),
         "seconds_before_cap": course.seconds_before_cap,
         "over_course_cap": course.cap_cut,
-        "total_points": points(course.total),
-        "pass_at": None if course.pass_at is None else points(course.pass_at),
+        "total_points": two_places(course.total),
+        "pass_at": None if course.pass_at is None else two_places(course.pass_at),
         "passed": course.passed,
-        "credits": points(course.credits),
+        "credits": two_places(course.credits),
         "gate": None
         if course.gate is None
         else {
             "items": list(course.gate.items),
-            "points": points(course.gate.points),
-            "at_least": points(course.gate.at_least),
+            "points": two_places(course.gate.points),
+            "at_least": two_places(course.gate.at_least),
             "met": course.gate.met,
         },
         "items": [item_row(item) for item in course.items],
@@ -95,13 +91,13 @@ def course_row(rules: Programme, course: CourseAccount) -> Row:
 
 def enough_row(enough: Enough) -> Row:
     return {
-        "points_short": points(enough.short),
-        "gate_short": points(enough.gate_short),
+        "points_short": two_places(enough.short),
+        "gate_short": two_places(enough.gate_short),
         "exam_score": score(enough.exam_score),
         "exam_kept": score(enough.exam_kept),
         "gate_ways": [dict(way) for way in enough.gate_ways],
         "pass_ways": [dict(way) for way in enough.pass_ways],
-        "most_points": points(enough.most),
+        "most_points": two_places(enough.most),
         "possible": enough.possible,
         "blocked": enough.blocked or None,
     }
@@ -111,13 +107,13 @@ def item_row(item: Item) -> Row:
     return {
         "item": item.name,
         "scored": item.scored,
-        "points": points(item.points),
-        "limit": points(item.limit),
+        "points": two_places(item.points),
+        "limit": two_places(item.limit),
         "figures": {name: _figure(name, value) for name, value in item.figures.items()},
         "facts_total": item.facts,
         "facts": [line_row(line) for line in item.lines],
-        "left_out": {"facts": item.rest.facts, "seconds": item.rest.seconds, "points": points(item.rest.points)},
-        "room": None if item.room is None else {"points": points(item.room.points), "more": dict(item.room.more)},
+        "left_out": {"facts": item.rest.facts, "seconds": item.rest.seconds, "points": two_places(item.rest.points)},
+        "room": None if item.room is None else {"points": two_places(item.room.points), "more": dict(item.room.more)},
     }
 
 
@@ -126,7 +122,7 @@ def line_row(line: Line) -> Row:
         **event_row(line.record),
         "counts": line.counts,
         "seconds": line.seconds,
-        "points": None if line.points is None else points(line.points),
+        "points": None if line.points is None else two_places(line.points),
         "reasons": [
             {"code": why.code, **({"seconds": why.seconds} if why.seconds else {}), "by": [event_row(by, False) for by in why.by]}
             for why in line.why
@@ -199,7 +195,7 @@ def _said(said: Said) -> Row:
 
 def _condition(one: Condition) -> Row:
     in_points = one.kind == "sum_of_totals"
-    have, need = (points(one.have), points(one.need)) if in_points else (one.have, one.need)
+    have, need = (two_places(one.have), two_places(one.need)) if in_points else (one.have, one.need)
     return {"condition": one.kind, "have": have, "need": need, "met": one.met, "of": one.of or None}
 
 
@@ -214,7 +210,7 @@ def _figure(name: str, value: int | str | None) -> Any:
         return moment(value)
     if name.endswith("score"):
         return score(value)
-    return points(value) if name in _HUNDREDTHS else value
+    return two_places(value) if name in _HUNDREDTHS else value
 
 
 def differences(found: Account, published: Mapping[str, Any], whole: bool = True) -> list[Row]:
@@ -234,7 +230,7 @@ def differences(found: Account, published: Mapping[str, Any], whole: bool = True
     put(None, "withdrawn", found.withdrawn, published["withdrawn"])
     put(None, "result", found.result, published["result"])
     put(None, "credited_seconds", found.seconds, published["credited_seconds"])
-    put(None, "credits", points(found.credits), published["credits"])
+    put(None, "credits", two_places(found.credits), published["credits"])
     theirs = {row["course_id"]: row for row in published["courses"]}
     ours = {course.course_id: course for course in found.courses}
     for course_id, course in ours.items():
@@ -243,9 +239,9 @@ def differences(found: Account, published: Mapping[str, Any], whole: bool = True
         elif course.selected:
             row = theirs[course_id]
             put(course_id, "credited_seconds", course.seconds, row["credited_seconds"])
-            put(course_id, "total_points", points(course.total), row["total_points"])
+            put(course_id, "total_points", two_places(course.total), row["total_points"])
             put(course_id, "passed", course.passed, row["passed"])
-            put(course_id, "credits", points(course.credits), row["credits"])
+            put(course_id, "credits", two_places(course.credits), row["credits"])
     for course_id in sorted(theirs.keys() - ours.keys()) if whole else ():
         put(course_id, "selected", False, True)
     flags = {(flag.kind, flag.ref): (flag.severity, flag.owner_level, moment(flag.raised_at)) for flag in found.flags}

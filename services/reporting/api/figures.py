@@ -21,7 +21,7 @@ _STATE = (
     "multiIf(result IN ('passed', 'excellent'), 'passed', result = 'failed', 'failed', registered_at IS NULL, 'unregistered', "
     f"started_at IS NULL, 'unstarted', {_FLAGGED}, 'flagged', 'on_track')"
 )
-_PRESENT = "learner_id NOT IN (SELECT learner_id FROM marts.learner_progress WHERE programme = %(p)s AND withdrawn = 1)"
+PRESENT = "learner_id NOT IN (SELECT learner_id FROM marts.learner_progress WHERE programme = %(p)s AND withdrawn = 1)"
 
 
 def needed_seconds(rules: Programme, courses: Mapping[str, int]) -> int:
@@ -77,7 +77,7 @@ class Figures:
         depth = min(LEVELS.index(level) + 1, len(LEVELS) - 1)
         rows = self._queries.pool.rows(
             f"SELECT {LEVELS[depth]}_id AS child, course_id, count() AS n FROM marts.course_progress "
-            f"WHERE programme = %(p)s AND {condition} AND {_PRESENT} GROUP BY child, course_id",
+            f"WHERE programme = %(p)s AND {condition} AND {PRESENT} GROUP BY child, course_id",
             {"p": rules.id, **params},
         )
         children: dict[str, dict[str, int]] = {"": {}}

@@ -12,6 +12,11 @@ from starlette.responses import Response
 from schemas.instants import rfc3339
 
 
+def two_places(hundredths: int) -> Decimal:
+    """1/100 (points, credits, hours) as the decimal it is answered as."""
+    return Decimal(hundredths).scaleb(-2)
+
+
 def plain(value: Any) -> Any:
     """The value with everything JSON has no form for written as text."""
     if isinstance(value, dict):

@@ -17,6 +17,7 @@ from services.scoring.core.facts import Fact
 from services.scoring.core.fold import fold
 from services.scoring.core.state import Learner
 from services.shared.directory import Directory
+from services.shared.reader import committed_reader
 
 ACTIVITY, DIRECTORY = "learning.activity", "organisation.directory"
 Key = tuple[str, str]
@@ -37,13 +38,7 @@ class Recount:
     _consumer: AIOKafkaConsumer | None = None
 
     async def __aenter__(self) -> Recount:
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.bootstrap,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_partition_fetch_bytes=4 << 20,
-        )
+        self._consumer = committed_reader(self.bootstrap, max_partition_fetch_bytes=4 << 20)
         await self._consumer.start()
         tps = self._tps()
         self._consumer.assign(tps)

@@ -7,11 +7,12 @@ from datetime import date
 from typing import Any
 
 from schemas.programme import Mode
+from schemas.progress import ITEM_COLUMNS
 from services.reporting.api.figures import needed_seconds
 from services.reporting.web.attention import shown
 from services.reporting.web.context import Seen, address
 from services.reporting.web.overview import tone
-from services.reporting.web.say import ITEMS, Standing, by_hours, by_points, by_rulings, most, standing
+from services.reporting.web.say import Standing, by_hours, by_points, by_rulings, most, standing
 from services.reporting.web.shapes import heat, hundredths, share, tidy
 from services.reporting.web.story import story
 
@@ -66,7 +67,7 @@ def course_card(seen: Seen, row: Mapping[str, Any], mode: Mode | None) -> dict[s
         ended, final = seen.now_ms >= rules.ends_ms, seen.now_ms >= rules.results_final_ms
         say, say_tone = (by_rulings(c, mode, final, t), "care") if ended and not c.passed else by_points(c, mode, rules, t)
         rows = []
-        for item in ITEMS:
+        for item in ITEM_COLUMNS:
             top = most(mode, item)
             if top:
                 have = c.points[item]

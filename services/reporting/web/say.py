@@ -9,18 +9,9 @@ from typing import Any
 from markupsafe import Markup
 
 from schemas.programme import Course, Mode, Programme
+from schemas.progress import ITEM_COLUMNS
 from services.reporting.web.shapes import hundredths, tidy
 from services.reporting.web.texts import Translator
-
-ITEMS = {
-    "study": "study_points",
-    "assignments": "assignment_points",
-    "interaction": "interaction_points",
-    "works": "works_points",
-    "process": "process_points",
-    "exam": "exam_points",
-}
-"""An item of the rule file -> its column of `course_progress`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +62,7 @@ def _number(part: Any, *names: str) -> int | None:
 
 def standing(row: Mapping[str, Any], mode: Mode | None) -> Standing:
     """The row of `course_progress`; counts come from its explanation, and where that is silent from the points themselves."""
-    points = {item: cents(row[column]) for item, column in ITEMS.items()}
+    points = {item: cents(row[column]) for item, column in ITEM_COLUMNS.items()}
     said = row["explanation"] if isinstance(row["explanation"], Mapping) else {}
     said = said.get("items", said)
     counts: dict[str, int] = {}
@@ -157,7 +148,7 @@ def by_points(c: Standing, mode: Mode, rules: Programme, t: Translator) -> tuple
     if c.passed:
         return [t.html("say.passed", total=hundredths(c.total), pass_at=tidy(mode.pass_at))], "good"
     said: list[Markup] = []
-    others = frozenset(item for item in ITEMS if item not in ("exam", "process"))
+    others = frozenset(item for item in ITEM_COLUMNS if item not in ("exam", "process"))
     exam = mode.exam
     before = c.total - c.points["exam"]
     if exam is None or c.points["exam"] > 0:

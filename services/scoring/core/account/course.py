@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from schemas.programme import Mode, Programme
-from schemas.progress import CourseProgress, cents
+from schemas.progress import ITEM_COLUMNS, CourseProgress, cents
 from services.scoring.core.account.enough import ITEMS, Have, enough, limits, room_of
 from services.scoring.core.account.marks import assignment_lines, exam_lines, interaction_lines, process_lines, selection_lines
 from services.scoring.core.account.model import AccountError, CourseAccount, Gate, Item, Line, Record, listed, no
 from services.scoring.core.account.works import WorksOf
-
-COLUMNS = {
-    "study": "study_points",
-    "assignments": "assignment_points",
-    "interaction": "interaction_points",
-    "works": "works_points",
-    "process": "process_points",
-    "exam": "exam_points",
-}
-"""An item -> its column of a published course."""
 
 
 def course_account(
@@ -182,7 +172,7 @@ def _check(row: CourseProgress, mode: Mode | None, lines: dict[str, list[Line]],
     same(f"{where}: credited seconds", seconds, row.credited_seconds)
     total = 0
     for name in ITEMS:
-        published = cents(getattr(row, COLUMNS[name]))
+        published = cents(getattr(row, ITEM_COLUMNS[name]))
         total += published
         if name != "study":
             same(f"{where}: {name}", _points(lines[name]), published)
@@ -190,5 +180,5 @@ def _check(row: CourseProgress, mode: Mode | None, lines: dict[str, list[Line]],
     if mode is not None:
         same(f"{where}: passed", total >= mode.pass_at, row.passed)
     if gate is not None:
-        same(f"{where}: gate", sum(cents(getattr(row, COLUMNS[name])) for name in gate.items), gate.points)
+        same(f"{where}: gate", sum(cents(getattr(row, ITEM_COLUMNS[name])) for name in gate.items), gate.points)
         same(f"{where}: gate met", gate.points >= gate.at_least, gate.met)
