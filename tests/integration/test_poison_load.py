@@ -227,7 +227,10 @@ async def kept(bootstrap: str, value: bytes) -> bytes:
     await writer.start()
     await writer.write({STATE_TOPIC: [(b"zhuozhou-2023|big|posts:c-reading", (1).to_bytes(4, "big") + value)]}, lambda _: {})
     await writer.stop()
+    heir = Writer(bootstrap, EMPTY)
+    await heir.start()  # the order of every take-over: only now has the transaction surely ended in each partition
     state = await recover(bootstrap, EMPTY)
+    await heir.stop()
     return state.entries["zhuozhou-2023", "big"].learner.encode("posts:c-reading")
 
 
