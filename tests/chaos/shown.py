@@ -9,10 +9,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from clickhouse_driver import Client
 
 from tests.chaos.expected import LogRecord, Row, Rows
+from tests.committed import committed
 
 KEYS = {
     "marts.learner_progress": ("programme", "learner_id"),
@@ -82,20 +82,8 @@ def differences(name: str, right: Mapping[tuple[Any, ...], Row], shown: Mapping[
 
 
 async def _read(bootstrap: str, topic: str) -> list[LogRecord]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False)
-    found: list[LogRecord] = []
-    try:
-        await consumer.start()
-        tps = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        consumer.assign(tps)
-        await consumer.seek_to_beginning(*tps)
-        ends = await consumer.end_offsets(tps)
-        while any([await consumer.position(tp) < ends[tp] for tp in tps]):
-            for tp, records in (await consumer.getmany(timeout_ms=200)).items():
-                found += [LogRecord(tp.partition, one.offset, one.key or b"", one.value or b"", one.timestamp) for one in records]
-    finally:
-        await consumer.stop()
-    return found
+    found = await committed(bootstrap, topic, PARTITIONS)
+    return [LogRecord(one.partition, one.offset, one.key or b"", one.value or b"", one.timestamp) for one in found]
 
 
 def read(bootstrap: str, topic: str, seconds: float = 40) -> list[LogRecord]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import ProducerFenced
 
@@ -31,6 +31,7 @@ from services.shared.directory import Directory
 from services.shared.kafka import ensure_topics
 from services.shared.settings import ROOT, Settings
 from services.shared.stream import Batch, BatchApp
+from tests.committed import committed
 from tests.integration.local_stack import environment, local_stack
 
 pytestmark = pytest.mark.servers
@@ -101,18 +102,7 @@ async def send(bootstrap: str, rows: list[tuple[bytes, bytes]]) -> None:
 
 async def read(bootstrap: str, topic: str, partitions: int = PARTITIONS) -> list[tuple[int, bytes, bytes | None]]:
     """All committed records as (partition, key, value)."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False)
-    await consumer.start()
-    tps = [TopicPartition(topic, number) for number in range(partitions)]
-    consumer.assign(tps)
-    await consumer.seek_to_beginning(*tps)
-    ends = await consumer.end_offsets(tps)
-    found = []
-    while any([await consumer.position(tp) < ends[tp] for tp in tps]):
-        for tp, records in (await consumer.getmany(timeout_ms=200)).items():
-            found += [(tp.partition, record.key, record.value) for record in records]
-    await consumer.stop()
-    return found
+    return [(one.partition, one.key, one.value) for one in await committed(bootstrap, topic, partitions)]
 
 
 def last_values(rows: list[tuple[int, bytes, bytes | None]]) -> dict[str, dict[str, object]]:
