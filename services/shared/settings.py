@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     data: Path = Field(Path(".chalk"), description="folder of everything the local stack and the services keep")
     clock: str = Field("system", description="`system`, or START@SPEED/ANCHOR: a clock to live through months with")
     programmes: Path = Field(ROOT / "schemas" / "programmes", description="folder of the rule files, one YAML each")
+    generation: str = Field("", description="name of the generation a worker or loader works for; empty: the live one (`chalk replay`)")
     log_level: str = Field("info", description="debug, info, warning or error")
 
     kafka_bootstrap: str = Field("", description="brokers host:port,…; empty: the local stack's broker")
