@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from contextlib import suppress
 
 import structlog
 import uvicorn
@@ -15,6 +16,7 @@ from services.ingest.duplicates import Memory
 from services.ingest.publish import Limits, Publisher
 from services.shared.clock import parse_clock
 from services.shared.logs import configure_logs, log_rule_warnings
+from services.shared.rules_watch import RulesWatch, restart
 from services.shared.settings import settings
 from services.shared.tokens import TokenStore
 
@@ -47,7 +49,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # what is loaded stays: the collector need not walk it again
     structlog.get_logger().info("starting", host=conf.ingest_host, port=conf.ingest_port, programmes=sorted(programmes), clock=clock.text())
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=conf.ingest_host,
         port=conf.ingest_port,
@@ -57,6 +59,15 @@ def main() -> None:
         access_log=False,
         timeout_graceful_shutdown=10,
     )
+    server = uvicorn.Server(config)
+    watch = RulesWatch(conf.programmes, programmes, lambda: setattr(server, "should_exit", True))
+    watch.start()
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if watch.changed:
+        restart("services.ingest")
+    if not server.started:
+        sys.exit(3)  # uvicorn has said why
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sys
 from types import FrameType
 
@@ -14,6 +15,7 @@ from services.reporting.api.publisher import Publisher
 from services.reporting.app import build_app, build_deps
 from services.shared.clock import parse_clock
 from services.shared.logs import configure_logs, log_rule_warnings
+from services.shared.rules_watch import RulesWatch, restart
 from services.shared.settings import settings
 
 
@@ -25,6 +27,10 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.live.end_streams()
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.live.end_streams()  # where it was not a signal that ended us
+        await super().shutdown(sockets)
 
 
 def main() -> None:
@@ -50,10 +56,14 @@ def main() -> None:
     )
     server = Server(config)
     server.live = deps.live
+    watch = RulesWatch(given.programmes, programmes, lambda: setattr(server, "should_exit", True))
+    watch.start()
     try:
         server.run()
     finally:
         publisher.close()
+    if watch.changed:
+        restart("services.reporting")
     if not server.started:
         raise SystemExit(1)
 
