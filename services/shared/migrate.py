@@ -2,6 +2,9 @@
 
 A file holds statements separated by lines `-- ;;`. Each statement may be repeated (`IF NOT EXISTS`), because a crash
 between a statement and the note that its file is applied means that the file is applied again.
+
+A shadow generation gets the same statements with the names of its own databases, but for those that make or change a table that is
+there once for all of them (`services.shared.generation`).
 """
 
 from __future__ import annotations
@@ -13,9 +16,15 @@ from pathlib import Path
 
 from clickhouse_driver import Client
 
+from services.shared.generation import LIVE, OWN_TABLES, Generation
+
 FOLDER = Path(__file__).resolve().parents[2] / "schemas" / "clickhouse"
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _SEPARATOR = re.compile(r"^-- ;;[ \t]*$", re.MULTILINE)
+_COMMENTS = re.compile(r"\A(?:--.*\n)+")
+_RELATION = re.compile(r"\b(store|marts)\.(\w+)")
+_DATABASE = re.compile(r"(?<=CREATE DATABASE IF NOT EXISTS )(store|marts)\b")
+_WATERMARKS = "store.watermarks FINAL"
 
 
 class MigrationError(Exception):
@@ -32,8 +41,31 @@ class Migration:
     def digest(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
-    def statements(self) -> list[str]:
-        return [part.strip() for part in _SEPARATOR.split(self.text) if part.strip()]
+    def statements(self, generation: Generation = LIVE) -> list[str]:
+        """What to execute for a generation, in order."""
+        plain = [part.strip() for part in _SEPARATOR.split(self.text) if part.strip()]
+        return [one for text in plain if (one := renamed(text, generation))]
+
+
+def renamed(statement: str, generation: Generation) -> str:
+    """A statement on the databases of a generation; '' where it is about a table that this generation shares with the others.
+
+    Scoring's watermarks are a generation's own, the loader's about the log and the directory are of the shared tables.
+    """
+    if not generation.name:
+        return statement
+    text = _COMMENTS.sub("", statement)
+    target = _RELATION.search(text)
+    if target and not text.startswith("CREATE DATABASE") and target[1] == "store" and target[2] not in OWN_TABLES:
+        return ""
+    columns = "SELECT kind, partition, applied, as_of, version FROM"
+    both = (
+        f"({columns} {generation.table('store.watermarks')} FINAL WHERE kind = 'scoring'"
+        f" UNION ALL {columns} @shared FINAL WHERE kind != 'scoring')"
+    )
+    text = _RELATION.sub(lambda found: generation.table(found[0]), text.replace(_WATERMARKS, both))
+    names = {"store": generation.store, "marts": generation.marts}
+    return _DATABASE.sub(lambda found: names[found[0]], text).replace("@shared", "store.watermarks")
 
 
 def migrations(folder: Path = FOLDER) -> list[Migration]:
@@ -52,19 +84,20 @@ def migrations(folder: Path = FOLDER) -> list[Migration]:
     return found
 
 
-def migrate(client: Client, folder: Path = FOLDER) -> list[str]:
-    """Apply what is missing; returns the names applied now.
+def migrate(client: Client, folder: Path = FOLDER, generation: Generation = LIVE) -> list[str]:
+    """Apply what is missing in a generation's databases; returns the names applied now. A shadow needs the live ones to be there.
 
     Raises MigrationError where an applied file has changed since, or where the database is newer than the files.
     """
-    client.execute("CREATE DATABASE IF NOT EXISTS store")
+    note = generation.table("store.migrations")
+    client.execute(f"CREATE DATABASE IF NOT EXISTS {generation.store}")
     client.execute(
-        "CREATE TABLE IF NOT EXISTS store.migrations (number UInt32 COMMENT 'number of the file',"
+        f"CREATE TABLE IF NOT EXISTS {note} (number UInt32 COMMENT 'number of the file',"
         " name String COMMENT 'its name', digest String COMMENT 'SHA-256 of its text',"
         " applied_at DateTime64(3, 'UTC') COMMENT 'real time')"
         " ENGINE = ReplacingMergeTree ORDER BY number COMMENT 'migrations applied to this server'"
     )
-    rows = client.execute("SELECT number, name, digest FROM store.migrations FINAL ORDER BY number")
+    rows = client.execute(f"SELECT number, name, digest FROM {note} FINAL ORDER BY number")
     applied = {int(number): (str(name), str(digest)) for number, name, digest in rows}
     known = migrations(folder)
     if applied and max(applied) > len(known):
@@ -78,10 +111,10 @@ def migrate(client: Client, folder: Path = FOLDER) -> list[str]:
                     f"{folder / migration.name}: changed after it was applied (as {before[0]}); put it back and add a new number"
                 )
             continue
-        for statement in migration.statements():
+        for statement in migration.statements(generation):
             client.execute(statement)
         client.execute(
-            "INSERT INTO store.migrations SELECT %(number)s, %(name)s, %(digest)s, now64(3)",
+            f"INSERT INTO {note} SELECT %(number)s, %(name)s, %(digest)s, now64(3)",
             {"number": migration.number, "name": migration.name, "digest": migration.digest},
         )
         done.append(migration.name)

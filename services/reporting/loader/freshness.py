@@ -74,7 +74,8 @@ class Freshness:
         """Rows of store.watermarks for what holds now and was not claimed before."""
         rows = [row for partition in sorted(self._words) if (row := self._scoring(partition)) is not None]
         for topic, kind in OWN.items():
-            rows += self._own(topic, kind)
+            if topic in self.partitions:
+                rows += self._own(topic, kind)
         fresh = [row for row in rows if self._claimed.get((row[0], row[1])) != row]
         for row in fresh:
             self._claimed[row[0], row[1]] = row

@@ -183,7 +183,7 @@ class Loader:
 
     async def tick(self, source: Source) -> None:
         """Look at the clock and at the ends of our own topics; claim what holds."""
-        for topic in OWN:
+        for topic in OWN.keys() & self._partitions.keys():
             if not self.freshness.looking(topic):
                 moment = self._clock.now()
                 self.freshness.look(topic, moment, await source.end_offsets(topic, list(range(self._partitions[topic]))))

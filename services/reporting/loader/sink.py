@@ -12,6 +12,7 @@ from clickhouse_driver import Client
 
 from services.reporting.loader.rows import COLUMNS, DAYS, PROGRESS, Replacing, Row
 from services.shared.clickhouse import insert, is_outage
+from services.shared.generation import LIVE, Generation
 
 _KEYS = {PROGRESS: ("programme", "learner_id"), DAYS: ("programme", "learner_id", "day")}
 _CHUNK = 2_000
@@ -21,9 +22,11 @@ _log = structlog.get_logger()
 class Sink:
     """One connection, used by one thread at a time."""
 
-    def __init__(self, client: Client, patience_seconds: float | None = None) -> None:
-        """`patience_seconds`: how long an outage may last before it is raised; None: for ever."""
+    def __init__(self, client: Client, patience_seconds: float | None = None, generation: Generation = LIVE) -> None:
+        """`patience_seconds`: how long an outage may last before it is raised; None: for ever. Rows of `store.progress` and the like
+        go to the generation's own table."""
         self._client = client
+        self._table = generation.table
         self._patience = patience_seconds
 
     def write(self, rows: dict[str, list[Row]], replacing: dict[str, list[Replacing]]) -> int:
@@ -45,7 +48,7 @@ class Sink:
         if not rows:
             return 0
         values = list(zip(*rows, strict=True))
-        return int(self._steadily(lambda: insert(self._client, table, columns, values)))
+        return int(self._steadily(lambda: insert(self._client, self._table(table), columns, values)))
 
     def _steadily(self, call: Any) -> Any:
         for attempt in stamina.retry_context(on=self._again, attempts=None, timeout=self._patience, wait_initial=0.1, wait_max=2.0):
@@ -87,10 +90,10 @@ class Sink:
         return live, dead
 
     def _stored(self, table: str, keys: list[tuple[str, ...]]) -> Iterable[tuple[tuple[str, ...], int, int]]:
-        names = ", ".join(_KEYS[table])
+        names, stored = ", ".join(_KEYS[table]), self._table(table)
         for at in range(0, len(keys), _CHUNK):
             found = self.query(
-                f"SELECT {names}, max(version), argMax(log_offset, version) FROM {table} WHERE ({names}) IN %(keys)s GROUP BY {names}",
+                f"SELECT {names}, max(version), argMax(log_offset, version) FROM {stored} WHERE ({names}) IN %(keys)s GROUP BY {names}",
                 {"keys": [typed(table, key) for key in keys[at : at + _CHUNK]]},
             )
             for *key, version, offset in found:
