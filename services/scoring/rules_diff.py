@@ -7,7 +7,7 @@ decides what gets into the log. Compared is every column of `learning.progress` 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -68,6 +68,21 @@ class Summary:
         """Learners whose result differs."""
         return sum(count for (old, new), count in self.results.items() if old != new)
 
+    def count(self, old: LearnerProgress, new: LearnerProgress, changes: Sequence[Change]) -> None:
+        """One learner more, compared."""
+        self.learners += 1
+        self.results[old.result, new.result] += 1
+        self.totals += any(change.column in ("total_points", "") for change in changes if change.part == "course")
+        self.credits += old.credits != new.credits
+        passed, passes = ({row.course_id for row in one.courses if row.passed} for one in (old, new))
+        self.passes_gained += len(passes - passed)
+        self.passes_lost += len(passed - passes)
+        for change in changes:
+            self.columns[change.part, change.column] += 1
+            if change.part == "flag":
+                what = change.column or ("opened" if change.old is None else "closed")
+                self.flags[change.ref.split(" ")[0], what] += 1
+
 
 class Comparison:
     """Learners under two rule files. Feed it whole partitions: `take` their records, then `close`, which forgets their learners."""
@@ -108,25 +123,10 @@ class Comparison:
             one = evaluate(self.old, before, self._now).progress
             other = evaluate(self.new, after, self._now).progress
             changes = compared(one, other)
-            self._count(one, other, changes)
+            self.summary.count(one, other, changes)
             if changes:
                 self.changed.append(Changed(learner_id, one.class_id, tuple(changes)))
         self.changed.sort()
-
-    def _count(self, old: LearnerProgress, new: LearnerProgress, changes: list[Change]) -> None:
-        summary = self.summary
-        summary.learners += 1
-        summary.results[old.result, new.result] += 1
-        summary.totals += any(change.column in ("total_points", "") for change in changes if change.part == "course")
-        summary.credits += old.credits != new.credits
-        passed, passes = ({row.course_id for row in one.courses if row.passed} for one in (old, new))
-        summary.passes_gained += len(passes - passed)
-        summary.passes_lost += len(passed - passes)
-        for change in changes:
-            summary.columns[change.part, change.column] += 1
-            if change.part == "flag":
-                what = change.column or ("opened" if change.old is None else "closed")
-                summary.flags[change.ref.split(" ")[0], what] += 1
 
 
 def compared(old: LearnerProgress, new: LearnerProgress) -> list[Change]:

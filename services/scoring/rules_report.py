@@ -124,14 +124,18 @@ def tell(console: Console, report: Report, limit: int) -> None:
         f"{summary.records:,} records read in {report.seconds:.1f} s ({summary.refused:,} refused, {summary.other_programmes:,} of other"
         f" programmes); {summary.learners:,} learners compared, {len(report.changed):,} would change"
     )
-    if not report.changed:
+    tell_changes(console, summary, report.changed, limit)
+
+
+def tell_changes(console: Console, summary: Summary, changed: Sequence[Changed], limit: int) -> None:
+    """Counts and learners; nothing where nobody changes."""
+    if not changed:
         return
-    _counts(console, report)
-    _learners(console, report.changed, limit)
+    _counts(console, summary)
+    _learners(console, changed, limit)
 
 
-def _counts(console: Console, report: Report) -> None:
-    summary = report.summary
+def _counts(console: Console, summary: Summary) -> None:
     counts = Table("what", "number", title="Summary", title_justify="left")
     counts.columns[1].justify = "right"
     for text, number in (
