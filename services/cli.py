@@ -19,6 +19,7 @@ GROUPS = {
     "tokens": ("services.shared.tokens_commands", "Bearer tokens: issue, list, revoke."),
     "accounts": ("services.reporting.identity.commands", "Logins of the console."),
     "rules": ("services.scoring.rules_commands", "The programmes' rule files."),
+    "replay": ("services.scoring.replay_commands", "Other rules beside the running ones: build, compare, switch, and back."),
     "reconcile": ("services.reporting.loader.reconcile", "Compare ClickHouse with a recount from the log."),
 }
 """Group -> the module that has it as `app`, and the line that `chalk --help` shows for it."""
