@@ -220,6 +220,8 @@ def drop_command(name: _Name) -> None:
         generation = shadow.generation
         if desk.live_on(generation):
             raise Refused(f"{name} is live: `chalk replay back`, or a switch to another generation, comes first")
+        if not shadow.folder.is_dir() and name not in desk.broker.generations():
+            raise Refused(f"there is no generation {name}; `chalk replay list` says which there are")
         with shadow.held():
             topics = desk.broker.drop(generation)
             for database in (generation.marts, generation.store):
