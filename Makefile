@@ -4,7 +4,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python -m
 
-.PHONY: help setup setup-browser demo demo-check test test-deep mutants chaos chaos-planted check bench bench-core lock clean
+.PHONY: help setup setup-browser demo demo-check test test-deep mutants chaos chaos-planted check bench bench-core bench-engine lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -44,6 +44,9 @@ bench: setup  ## figures of this machine: events a second, seconds from event to
 
 bench-core: setup  ## what the pure core costs on one core, without servers
 	@$(RUN) tests.bench.core
+
+bench-engine: setup  ## scoring beside stock faust, a raw loop and quixstreams on one topic; EVENTS=, LEARNERS=, ROUNDS=, PEERS=java
+	@$(RUN) tests.bench.engine $(if $(EVENTS),--events $(EVENTS)) $(if $(LEARNERS),--learners $(LEARNERS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(PEERS),--peers $(PEERS))
 
 lock:  ## lock the requirements anew, with hashes and without an index's address
 	@$(PYTHON) deploy/setup.py --lock

@@ -24,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chalkstream"
 PYTHON_LOCK = ROOT / "requirements-dev.lock"
+PEERS_LOCK = ROOT / "requirements-peers.lock"
 NODE_LOCK = ROOT / "package-lock.json"
 POM = ROOT / "deploy" / "local" / "pom.xml"
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
@@ -159,18 +160,25 @@ def fetch_python(python: str, lock: Path, folder: Path) -> None:
     run(python, "-m", "compileall", "-q", "-j", "0", site)
 
 
+def peers() -> tuple[str, Path]:
+    """(interpreter, folder of packages) of what only benchmarks compare with; fetched when they first ask for it, nothing of `.venv`."""
+    python = find_python()
+    name = f"peers-{key(PEERS_LOCK.read_bytes(), _output(python, '-c', 'import sys; print(sys.version, sys.platform)')[1])}"
+    return python, cached(name, lambda folder: fetch_python(python, PEERS_LOCK, folder)) / "site"
+
+
 def fetch_uv(python: str, folder: Path) -> None:
     run(python, "-m", "venv", folder)
     run(folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "-q", "install", UV)
 
 
 def lock_requirements(python: str) -> None:
-    """Write both lock files from their `.in` files: newest versions that fit Python 3.11, all hashes, no index's address."""
+    """Write the lock files from their `.in` files: newest versions that fit Python 3.11, all hashes, no index's address."""
     uv = CACHE / "uv" / "bin" / "uv"
     if not uv.exists():
         shutil.rmtree(CACHE / "uv", ignore_errors=True)
         fetch_uv(python, CACHE / "uv")
-    for name in ("requirements", "requirements-dev"):
+    for name in ("requirements", "requirements-dev", "requirements-peers"):
         options = ["--generate-hashes", "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--python-version", "3.11"]
         run(uv, "pip", "compile", "-q", "--upgrade", *options, "--python", python, "-o", f"{name}.lock", f"{name}.in", cwd=ROOT)
     options = ["--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved", "--no-audit", "--no-fund"]
