@@ -83,14 +83,14 @@ class Client:
             if waiting:
                 self._busy += 1
                 return waiting.popleft()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.02)
         return None
 
     async def _posting(self, http: httpx.AsyncClient) -> None:
         while (batch := await self._taken(self._door)) is not None:
             await self._post(http, batch)
             self._busy -= 1
-            await asyncio.sleep(self._chance.uniform(0.05, 0.5))
+            await asyncio.sleep(self._chance.uniform(0.02, 0.2))
 
     async def _post(self, http: httpx.AsyncClient, batch: list[Delivery]) -> None:
         body = b"\n".join(one.value for one in batch)
@@ -125,23 +125,23 @@ class Client:
     async def _writing(self) -> None:
         producer: AIOKafkaProducer | None = None
         while (batch := await self._taken(self._direct)) is not None:
-            for one in batch:
-                while not self._over.is_set():  # Kafka may be away: again, which makes a duplicate at worst
-                    try:
-                        if producer is None:
-                            producer = AIOKafkaProducer(
-                                bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True, request_timeout_ms=8_000
-                            )
-                            await producer.start()
-                        await producer.send_and_wait("learning.activity", one.value, key=one.key.encode(), timestamp_ms=None)
-                        self.said.direct += 1
-                        break
-                    except (KafkaError, OSError, TimeoutError):
-                        if producer is not None:
-                            await producer.stop()
-                        producer = None
-                        await asyncio.sleep(0.3)
+            while not self._over.is_set():  # Kafka may be away: all of them again, which makes duplicates at worst
+                try:
+                    if producer is None:
+                        producer = AIOKafkaProducer(
+                            bootstrap_servers=self._bootstrap, acks="all", enable_idempotence=True, request_timeout_ms=8_000
+                        )
+                        await producer.start()
+                    sent = [await producer.send("learning.activity", one.value, key=one.key.encode()) for one in batch]
+                    await asyncio.gather(*sent)
+                    self.said.direct += len(batch)
+                    break
+                except (KafkaError, OSError, TimeoutError):
+                    if producer is not None:
+                        await producer.stop()
+                    producer = None
+                    await asyncio.sleep(0.3)
             self._busy -= 1
-            await asyncio.sleep(self._chance.uniform(0.0, 0.2))
+            await asyncio.sleep(self._chance.uniform(0.0, 0.1))
         if producer is not None:
             await producer.stop()

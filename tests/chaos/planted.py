@@ -20,8 +20,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.chaos.schedule import WORKERS, phases
-from tests.chaos.stack import SESSION_SECONDS
+from tests.chaos.schedule import Phase, phases
 from tests.mutants.__main__ import Unplantable, copied, planted
 from tests.mutants.catalogue import Mutant, read
 
@@ -31,10 +30,10 @@ LINKED = ("node_modules", "deploy/local/jars")
 SEED_SECONDS = 240
 NEEDS = {
     "meta-first": "after", "outputs-apart": "after", "no-skip": "after", "stateless": "after", "forgets-published": "after",
-    "reads-uncommitted": "before", "no-fencing": "zombie", "acks-first": "insert", "early-freshness": "insert", "lost-at-stop": "stop",
-    "outage-swallowed": "outage", "promises-early": "storm", "remembers-early": "storm", "early-watermark": "after",
+    "reads-uncommitted": "before", "no-fencing": "halt", "acks-first": "insert", "early-freshness": "insert", "lost-at-stop": "stop",
+    "outage-swallowed": "outage", "promises-early": "storm", "remembers-early": "late storm", "early-watermark": "after",
 }  # fmt: skip
-"""What has to happen before a mistake shows. Seeds in whose first phase it does are tried first; others find it as well, but later."""
+"""The scene in which a mistake shows. Seeds whose first phase has it are tried first; others find it as well, but later."""
 REST = ("Trouble", "TimeoutError", "KafkaError")
 """How it is told that the pipe came to no rest. On a machine that is busy with other things that proves nothing."""
 
@@ -55,22 +54,16 @@ def catalogue() -> dict[str, list[Mutant]]:
 
 
 def suited(need: str, most: int) -> list[int]:
-    """Seeds whose schedule has it, those first where the servers live on: they take least."""
+    """Seeds whose schedule has the scene, those first that have it at once and are short."""
 
-    def score(seed: int) -> int:
+    def has(phase: Phase) -> bool:
+        return not need or any(scene.name == need for scene in phase.scenes)
+
+    def score(seed: int) -> tuple[int, int, int]:
         plan = phases(seed)
-        first = plan[0].actions
-        whats = [(one.what, one.who) for one in first]
-        kafka = sum(one.what == "storm" or one.who == "kafka" for phase in plan for one in phase.actions)
-        deaths = [text.split(":") for text in plan[0].deaths.values()]
-        has = {
-            "": True,
-            "storm": any(one.what == "storm" for one in first),
-            "zombie": any(one.what == "SIGSTOP" and one.who in WORKERS and one.seconds > SESSION_SECONDS for one in first),
-            "stop": ("SIGTERM", "loader") in whats,
-            "outage": ("SIGKILL", "clickhouse") in whats,
-        }.get(need, any(place == need and int(times) <= 6 for place, times in deaths))
-        return (0 if has else 100) + 5 * kafka + 3 * len(plan) - (10 * kafka * (need == "storm"))
+        at = next((number for number, phase in enumerate(plan) if has(phase)), len(plan))
+        others = sum(scene.name in ("broker", "storm", "late storm") for phase in plan for scene in phase.scenes)
+        return (at, len(plan), others)
 
     return sorted(range(200), key=score)[:most]
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 from aiokafka.errors import KafkaError
@@ -17,8 +18,8 @@ from tests.chaos import expected, shown
 from tests.chaos.client import CLAIMED, Client
 from tests.chaos.expected import Known, Learners
 from tests.chaos.load import Delivery, Load, load, units
-from tests.chaos.schedule import Action, Phase, phases
-from tests.chaos.stack import SERVICES, Stack
+from tests.chaos.schedule import SERVICES, Action, Phase, phases
+from tests.chaos.stack import Stack
 from tests.properties.reference.facts import fact_of, written
 from tests.properties.reference.rules import Rules, read_rules
 
@@ -34,12 +35,12 @@ class Trouble(Exception):
 
 @dataclass
 class Outcome:
-    """What a run did and found. `rows`: compared, by relation."""
+    """What a run did and found. `killed`: deaths by SIGKILL, by name; `rows`: compared, by relation."""
 
     seed: int
-    kills: int = 0
+    killed: dict[str, int] = field(default_factory=dict)
     stops: int = 0
-    deaths: int = 0
+    restarts: int = 0
     events: int = 0
     records: int = 0
     resent: int = 0
@@ -82,12 +83,12 @@ class Run:
 
     def run(self) -> Outcome:
         """The outcome; whatever went wrong is among its differences."""
-        before = self.stack.restarts()
+        killed, restarts = self.stack.killed(), self.stack.restarts()
         try:
             self._run()
         except (Trouble, TimeoutError, KafkaError) as error:
             self.outcome.differences.append(f"{type(error).__name__}: {error}\n{self.stack.logs()}")
-        self.outcome.deaths = self.stack.restarts() - before
+        self.outcome.killed, self.outcome.restarts = self.stack.killed() - killed, self.stack.restarts() - restarts
         self.outcome.seconds = time.monotonic() - self._began
         self._database.disconnect()
         return self.outcome
@@ -110,55 +111,53 @@ class Run:
     # -- breaking things -----------------------------------------------------------------------------------------------------------
 
     def _phase(self, phase: Phase, deliveries: list[Delivery], client: Client) -> None:
-        self._note(f"clock {written(phase.start_ms)} at {phase.speed:g}{', other rules' if phase.rules else ''}, {dict(phase.deaths)}")
+        scenes = "; ".join(f"{scene.name} {' '.join(scene.deaths.values())}".strip() for scene in phase.scenes)
+        self._note(f"clock {written(phase.start_ms)} at {phase.speed:g}{', other rules' if phase.rules else ''}: {scenes}")
+        self._all_done()
         if phase.rules:
             self.world.change()
             self.stack.write_rules(self.world.texts)
-        self._all_done()
         self.stack.begin(phase.start_ms, phase.speed, phase.deaths, signal.Signals[phase.ends_by])
         for name in SERVICES:  # so that what happens now happens to services at work
             self.stack.wait_up(name)
         if not self.world.declared:
             self._declare(phase.start_ms)
         client.put(deliveries)
+        began = time.monotonic()
         for action in phase.actions:
-            self._look(action.wait, client)
-            self._note(str(action))
-            self._do(action)
-        self._look(phase.rest, client)
+            self._after(action.at, self._do, action)
+        self._look(began + phase.seconds, client)
 
-    def _look(self, seconds: float, client: Client) -> None:
-        """So long, looking meanwhile whether what freshness claims is true."""
-        until = time.monotonic() + seconds
+    def _look(self, until: float, client: Client) -> None:
+        """Until that moment, looking meanwhile whether what freshness claims is true."""
         while time.monotonic() < until:
             self._claims(client)
             time.sleep(0.1)
 
     def _do(self, action: Action) -> None:
+        self._note(str(action))
         if action.what == "storm":
             self._signal("kafka", signal.SIGKILL)
-            self._after(action.seconds, "ingest", signal.SIGKILL)
+            self._after(action.seconds, self._signal, "ingest", signal.SIGKILL)
         else:
             self._signal(action.who, signal.Signals[action.what])
             if action.seconds:
-                self._after(action.seconds, action.who, signal.SIGCONT)
+                self._after(action.seconds, self._signal, action.who, signal.SIGCONT)
 
     def _signal(self, who: str, number: int) -> None:
         if self.stack.signal(who, number):
-            self.outcome.kills += number in (signal.SIGKILL, signal.SIGTERM)
             self.outcome.stops += number == signal.SIGSTOP
 
-    def _after(self, seconds: float, who: str, number: int) -> None:
+    def _after(self, seconds: float, what: Callable[..., None], *arguments: Any) -> None:
         """By a thread: whoever is stopped may be waited for here meanwhile."""
-        timer = threading.Timer(seconds, self._signal, (who, number))
+        timer = threading.Timer(seconds, what, arguments)
         self._later.append(timer)
         timer.start()
 
     def _all_done(self) -> None:
         """Until whatever was to happen later has happened."""
-        for timer in self._later:
-            timer.join()
-        self._later.clear()
+        while self._later:
+            self._later.pop().join()
 
     def _declare(self, at_ms: int) -> None:
         headers = {"authorization": f"Bearer {self.stack.token}", "content-type": "application/cloudevents-batch+json"}
@@ -215,13 +214,14 @@ class Run:
     def _settle(self, client: Client) -> None:
         """Until every delivery is answered and every relation has everything up to the clock's moment."""
         self._all_done()
+        self.stack.quiet()
         for name in ("kafka", "clickhouse", *SERVICES):
             self.stack.signal(name, signal.SIGCONT)
         until = time.monotonic() + SETTLE_SECONDS * self.stack.slowness
         while not client.idle():
             if time.monotonic() > until:
                 raise Trouble("not every event was taken in time")
-            self._look(0.1, client)
+            self._look(time.monotonic() + 0.1, client)
         self.stack.wait_servers()
         self._note("all is sent")
         self._claims(client)

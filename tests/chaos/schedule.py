@@ -1,4 +1,8 @@
-"""What a run does to the stack, and when: made from the seed alone, so that a seed can be played again."""
+"""What a run does to the stack, and when: made from the seed alone, so that a seed can be played again.
+
+A phase has up to two scenes, each a small story that hurts (a worker that dies in a transaction, a broker that dies before the door does),
+and single kills of the services that no scene needs.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,13 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.chaos.stack import SERVICES, SESSION_SECONDS
 from tests.properties.reference.facts import instant
 from tests.properties.reference.rules import DAY_MS
 
+SESSION_SECONDS = 1.2
+"""Of the consumer groups; a worker that is stopped for longer is taken for dead."""
+SERVICES = ("ingest", "scoring-1", "scoring-2", "loader")
+SERVERS = ("kafka", "clickhouse")
 WORKERS = ("scoring-1", "scoring-2")
 GENERATION = 5
 """Runs that share a stack, one after another: the clock only goes forward, and after so many the programmes are over."""
@@ -18,14 +25,18 @@ WINDOWS = [
 ]  # fmt: skip
 SPEED = 5_000
 """Clock seconds per real second while it runs."""
-PLACES = ("begin", "before", "after", "insert", "inserted")
+PHASE_SECONDS = 3.6
+KILLS = {2: 5, 3: 4}
+"""Single kills of a phase, by how many phases there are."""
+STALL_SECONDS = 2.0
+"""After which the door says that the brokers do not acknowledge."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """After `wait` seconds do `what` to `who`; `seconds`: how long it is stopped, or how long after Kafka the other dies."""
+    """At `at` seconds into the phase do `what` to `who`; `seconds`: how long it is stopped, or how long after Kafka the door dies."""
 
-    wait: float
+    at: float
     what: str
     who: str
     seconds: float = 0.0
@@ -35,17 +46,31 @@ class Action:
 
 
 @dataclass(frozen=True)
+class Scene:
+    """`deaths`: service -> where it dies (see `service.py`); who is in it is not killed besides."""
+
+    name: str
+    deaths: Mapping[str, str]
+    actions: tuple[Action, ...]
+    cast: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Phase:
-    """The clock from `start_ms` on at `speed`, `deaths` by service (see `service.py`), and what happens; then so many seconds of `rest`.
+    """The clock from `start_ms` on at `speed`, and what happens in so many `seconds` from when the services are up.
     `ends_by`: the signal by which the services before it end; `rules`: whether the rule files change with it."""
 
     start_ms: int
     speed: float
-    deaths: Mapping[str, str]
+    scenes: tuple[Scene, ...]
     actions: tuple[Action, ...]
-    rest: float
+    seconds: float
     ends_by: str
     rules: bool
+
+    @property
+    def deaths(self) -> dict[str, str]:
+        return {who: place for scene in self.scenes for who, place in scene.deaths.items()}
 
 
 def phases(seed: int) -> list[Phase]:
@@ -59,40 +84,74 @@ def phases(seed: int) -> list[Phase]:
         starts.insert(1, (chance.randrange(first + 3 * DAY_MS, last - 8 * DAY_MS), float(SPEED)))
     found = []
     for at, (start, speed) in enumerate(starts):
-        final = at == len(starts) - 1
-        deaths = {} if final else _deaths(chance)
-        actions = tuple(_action(chance) for _ in range(chance.randint(2, 3)))
-        rest = 0.0 if final else chance.uniform(0.0, 2.5)
-        found.append(Phase(start, speed, deaths, actions, rest, chance.choice(("SIGTERM", "SIGKILL")), at > 0 and chance.random() < 0.25))
+        scenes = _scenes(chance)
+        actions = sorted((*(one for scene in scenes for one in scene.actions), *_kills(chance, scenes, KILLS[len(starts)])), key=_at)
+        ends_by = chance.choice(("SIGTERM", "SIGKILL", "SIGKILL"))
+        found.append(Phase(start, speed, scenes, tuple(actions), PHASE_SECONDS, ends_by, at > 0 and chance.random() < 0.25))
     return found
 
 
-def _deaths(chance: random.Random) -> dict[str, str]:
-    """A worker and the loader each die at a place of their own, again and again as often as they come there."""
-    found = {}
-    if chance.random() < 0.8:
-        found[chance.choice(WORKERS)] = f"{chance.choice(PLACES[:3])}:{chance.randint(1, 8)}"
-    if chance.random() < 0.6:
-        found["loader"] = f"{chance.choice(PLACES[3:])}:{chance.randint(2, 10)}"
+def _at(action: Action) -> float:
+    return action.at
+
+
+def _kills(chance: random.Random, scenes: tuple[Scene, ...], count: int) -> list[Action]:
+    """Single kills, spread over the phase, of services that are in no scene; not of one twice in a row where there are others."""
+    cast = {who for scene in scenes for who in scene.cast}
+    free = [who for who in SERVICES if who not in cast] or ["ingest"]
+    found: list[Action] = []
+    for number in range(count):
+        others = [who for who in free if not found or who != found[-1].who] or free
+        step = (PHASE_SECONDS - 0.4) / count
+        found.append(Action(0.3 + step * number + chance.uniform(0.0, step), "SIGKILL", chance.choice(others)))
     return found
 
 
-def _action(chance: random.Random) -> Action:
-    wait = chance.uniform(0.3, 2.5)
-    who = chance.choice((*SERVICES, "loader", *WORKERS))
-    how = chance.random()
-    if how < 0.25:
-        return Action(wait, "SIGKILL", who)
-    if how < 0.40:
-        return Action(wait, "SIGTERM", who)
-    if how < 0.50:
-        return Action(wait, "SIGSTOP", who, chance.uniform(0.2, 1.5))
-    if how < 0.68:  # a worker that is taken for dead, and comes back
-        return Action(wait, "SIGSTOP", chance.choice(WORKERS), SESSION_SECONDS + chance.uniform(0.5, 2.0))
-    if how < 0.76:
-        return Action(wait, "SIGKILL", "clickhouse")
-    if how < 0.80:
-        return Action(wait, "SIGKILL", "kafka")
-    if how < 0.87:  # what the door has not got rid of must not be promised
-        return Action(wait, "storm", "kafka, then ingest", chance.uniform(0.4, 1.8))
-    return Action(wait, "SIGSTOP", chance.choice(("kafka", "clickhouse")), chance.uniform(0.5, 3.0))
+def _scenes(chance: random.Random) -> tuple[Scene, ...]:
+    """One of scoring, or of the loader and what is behind it, or of the brokers; or one of the first two kinds each."""
+    kind = chance.random()
+    if kind < 0.25:
+        return (_scoring(chance), _loading(chance))
+    if kind < 0.55:
+        return (_scoring(chance),)
+    if kind < 0.80:
+        return (_loading(chance),)
+    return (_brokers(chance),)
+
+
+def _scoring(chance: random.Random) -> Scene:
+    who, name = chance.choice(WORKERS), chance.choice(("begin", "before", "after", "after", "zombie", "halt", "both"))
+    if name == "zombie":  # taken for dead, and comes back
+        stop = Action(chance.uniform(0.2, 1.2), "SIGSTOP", who, SESSION_SECONDS + chance.uniform(0.6, 1.5))
+        return Scene(name, {}, (stop,), frozenset({who}))
+    if name == "halt":  # the same with a batch that is folded and not committed
+        return Scene(name, {who: f"halt-before:{chance.randint(1, 3)}"}, (), frozenset({who}))
+    if name == "both":  # nobody is left who could take over
+        at = chance.uniform(0.8, 2.8)
+        return Scene(name, {}, tuple(Action(at, "SIGKILL", one) for one in WORKERS), frozenset(WORKERS))
+    return Scene(name, {who: f"{name}:{chance.randint(1, 6)}"}, (), frozenset({who}))
+
+
+def _loading(chance: random.Random) -> Scene:
+    name = chance.choice(("insert", "insert", "inserted", "stop", "outage", "still"))
+    if name in ("insert", "inserted"):
+        return Scene(name, {"loader": f"{name}:{chance.randint(2, 10)}"}, (), frozenset({"loader"}))
+    at = chance.uniform(0.5, 1.5)
+    if name == "stop":  # the loader is asked to end while more is read than can be stored
+        still, end = Action(at, "SIGSTOP", "clickhouse", chance.uniform(1.2, 2.0)), Action(at + 0.7, "SIGTERM", "loader")
+        return Scene(name, {}, (still, end), frozenset({"loader", "clickhouse"}))
+    if name == "outage":
+        return Scene(name, {}, (Action(at, "SIGKILL", "clickhouse"),), frozenset({"loader", "clickhouse"}))
+    return Scene(name, {}, (Action(at, "SIGSTOP", "clickhouse", chance.uniform(0.5, 2.5)),), frozenset({"clickhouse"}))
+
+
+def _brokers(chance: random.Random) -> Scene:
+    name = chance.choice(("broker", "storm", "late storm", "pause", "pause"))
+    at = chance.uniform(0.5, 1.5)
+    if name == "broker":
+        return Scene(name, {}, (Action(at, "SIGKILL", "kafka"),), frozenset({"kafka"}))
+    if name == "pause":
+        return Scene(name, {}, (Action(at, "SIGSTOP", "kafka", chance.uniform(0.5, 2.5)),), frozenset({"kafka"}))
+    # What the door has not got rid of must not be promised; late: after it has told the client that the brokers are silent.
+    later = chance.uniform(0.2, 1.2) if name == "storm" else STALL_SECONDS + chance.uniform(0.6, 1.2)
+    return Scene(name, {}, (Action(at, "storm", "kafka, then ingest", later),), frozenset({"kafka", "ingest"}))

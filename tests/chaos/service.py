@@ -1,9 +1,10 @@
-"""`python -m tests.chaos.service MODULE`: one service as the chaos runs start it: the real program, with a chance to die where it hurts.
+"""One service as the chaos runs start it: the real program, with a chance to die where it hurts.
 
 CHAOS_DIE=PLACE:COUNT makes the process dawdle, then kill itself (SIGKILL), when it passes PLACE for the COUNT-th time:
 `begin` after a transaction was begun, `before` it is committed, `after` it was; `insert` before rows go to ClickHouse, `inserted` after.
-CHAOS_SESSION is the consumer groups' session timeout in seconds, so that a dead worker is missed sooner than by the default of 10.
-Nothing of this is known to the services.
+CHAOS_DIE=halt-PLACE:COUNT stops it there (SIGSTOP) for longer than its session lasts: it is taken for dead, and then goes on.
+Neither once the file CHAOS_QUIET is there. CHAOS_SESSION is the consumer groups' session timeout in seconds, so that a dead worker is
+missed sooner than by the default of 10. Nothing of this is known to the services.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import runpy
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -18,32 +20,45 @@ from typing import Any
 
 import aiokafka
 
-from services.shared import clickhouse, stream
-
-DAWDLE_SECONDS = 0.9
+DIE, SESSION, QUIET = "CHAOS_DIE", "CHAOS_SESSION", "CHAOS_QUIET"
+DAWDLE_SECONDS = 0.8
 """Longer than offsets wait for their commit (0.5 s): what was acknowledged too early is committed by the time of death."""
+HALT_SESSIONS = 2.0
+"""How many sessions a halt lasts: by then the partitions are somebody else's, who has applied the same records."""
 
 
 class Death:
-    """Counts passings of one place, and dies at one of them."""
+    """Counts passings of one place, and dies or halts at one of them."""
 
-    def __init__(self, text: str) -> None:
-        self.place, _, count = text.partition(":")
+    def __init__(self, text: str, session: float) -> None:
+        place, _, count = text.partition(":")
+        self.halts = place.startswith("halt-")
+        self.place = place.removeprefix("halt-")
         self.left = int(count or 0)
+        self.session = session
 
     def at(self, place: str) -> None:
-        """Blocks, then ends the process; or returns at once."""
+        """Blocks, then ends the process; or stops it for a while; or returns at once."""
         if place != self.place:
             return
         self.left -= 1
-        if self.left == 0:
-            time.sleep(DAWDLE_SECONDS)
-            print(f"chaos: dies at {place}", flush=True)
-            os.kill(os.getpid(), signal.SIGKILL)
+        if self.left or os.path.exists(os.environ[QUIET]):
+            return
+        if self.halts:
+            print(f"chaos: halts at {place}", flush=True)
+            waker = f"sleep {self.session * HALT_SESSIONS + 0.5:.1f}; kill -CONT {os.getpid()}"
+            subprocess.Popen(["/bin/sh", "-c", waker], start_new_session=True)
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return
+        time.sleep(DAWDLE_SECONDS)
+        print(f"chaos: dies at {place}", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def prepare(death: Death, session: float) -> None:
-    """Put the places where one may die into the clients that the services use."""
+    """Put the places where one may die into the clients that the services use; before any module of theirs is loaded."""
+    from services.shared import clickhouse, stream
+
     (stream.BatchApp.__init__.__kwdefaults__ or {})["session_timeout"] = session
     producer = aiokafka.AIOKafkaProducer
     commit: Callable[[Any], Awaitable[None]] = producer.commit_transaction
@@ -73,8 +88,10 @@ def prepare(death: Death, session: float) -> None:
 
 
 def main() -> None:
-    prepare(Death(os.environ.get("CHAOS_DIE", "")), float(os.environ["CHAOS_SESSION"]))
-    runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
+    """`-m MODULE` in sys.argv: be that service."""
+    session = float(os.environ[SESSION])
+    prepare(Death(os.environ.get(DIE, ""), session), session)
+    runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
