@@ -7,13 +7,14 @@ alone wrong, it leaves to that. So it judges nothing by itself: a test feeds bot
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Literal
 
 import msgspec
 
 from schemas.activity import StudyChannel, StudyRecorded
 from schemas.envelope import ID_PATTERN
-from schemas.instants import parse_instant
+from schemas.instants import END_MS, parse_instant
 from schemas.verdicts import Bad
 
 STUDY = "chalkstream.study.recorded.v1"
@@ -54,35 +55,40 @@ class Study(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Record).decode
-_is_id = re.compile(ID_PATTERN.rstrip("$")).fullmatch
-_ids: set[str] = set()
+is_id = re.compile(ID_PATTERN.rstrip("$")).fullmatch
+IDS: set[str] = set()
+"""Identifiers met that are well formed."""
+_LENGTHS = (20, 24, 25, 29)  # 2023-06-01T08:30:00Z, …00.000Z, …00+08:00, …00.000+08:00: what follows the minute is of few kinds
 _minutes: dict[str, int] = {}
 _seconds: dict[str, int] = {}
 _new, _set = StudyRecorded.__new__, object.__setattr__
 _FIELDS = frozenset(_Data.__struct_fields__)
 
 
-def _is_good(text: str) -> bool:
-    if _is_id(text) is None:
+def remembered(text: str) -> bool:
+    """Whether it is an identifier; remembered in IDS, so ask that first."""
+    if is_id(text) is None:
         return False
-    if len(_ids) < _MOST:
-        _ids.add(text)
+    if len(IDS) < _MOST:
+        IDS.add(text)
     return True
 
 
-def _ms(text: str) -> int:
-    """`parse_instant`, by halves that were met before. Raises Bad."""
+def quick_ms(text: str) -> int:
+    """`parse_instant`, by halves that were met before: the minute as it is written, and what follows it. Raises Bad."""
     try:
-        return _minutes[text[:17]] + _seconds[text[17:]]
+        ms = _minutes[text[:17]] + _seconds[text[17:]]
     except KeyError:
         ms = parse_instant(text)
-        if len(text) in (20, 24) and text[10] == "T" and text[-1] == "Z":  # 2023-06-01T08:30:00Z or …00.000Z
-            rest = ms % 60_000
-            if len(_minutes) < _MOST:
-                _minutes[text[:17]] = ms - rest
-            if len(_seconds) < _MOST:
-                _seconds[text[17:]] = rest
+        if len(text) in _LENGTHS:
+            with suppress(Bad):  # read as UTC the minute may lie out of range
+                minute = parse_instant(text[:17] + "00Z")
+                if len(_minutes) < _MOST:
+                    _minutes[text[:17]] = minute
+                if len(_seconds) < _MOST:
+                    _seconds[text[17:]] = ms - minute
         return ms
+    return ms if 0 <= ms < END_MS else parse_instant(text)
 
 
 def study_record(value: bytes, sources: set[str]) -> Study | None:
@@ -98,15 +104,15 @@ def study_record(value: bytes, sources: set[str]) -> Study | None:
             found.source not in sources
             or not 1 <= len(found.id) <= 128
             or not found.id.isprintable()
-            or not (found.subject in _ids or _is_good(found.subject))
-            or not (found.programme in _ids or _is_good(found.programme))
-            or not (course in _ids or _is_good(course))
-            or not (session is None or session in _ids or _is_id(session))
+            or not (found.subject in IDS or remembered(found.subject))
+            or not (found.programme in IDS or remembered(found.programme))
+            or not (course in IDS or remembered(course))
+            or not (session is None or session in IDS or is_id(session))
         ):
             return None
-        time_ms = _ms(found.time)
-        started, ended = _ms(data.started_at) // 1000, _ms(data.ended_at) // 1000
-        ingested = None if found.ingested_at is msgspec.UNSET else _ms(found.ingested_at)
+        time_ms = quick_ms(found.time)
+        started, ended = quick_ms(data.started_at) // 1000, quick_ms(data.ended_at) // 1000
+        ingested = None if found.ingested_at is msgspec.UNSET else quick_ms(found.ingested_at)
     except (msgspec.MsgspecError, Bad):
         return None
     whole = _new(StudyRecorded)
