@@ -59,8 +59,9 @@ is_id = re.compile(ID_PATTERN.rstrip("$")).fullmatch
 IDS: set[str] = set()
 """Identifiers met that are well formed."""
 _LENGTHS = (20, 24, 25, 29)  # 2023-06-01T08:30:00Z, …00.000Z, …00+08:00, …00.000+08:00: what follows the minute is of few kinds
+_days: dict[str, int] = {}
 _minutes: dict[str, int] = {}
-_seconds: dict[str, int] = {}
+_rests: dict[str, int] = {}
 _new, _set = StudyRecorded.__new__, object.__setattr__
 _FIELDS = frozenset(_Data.__struct_fields__)
 
@@ -75,20 +76,23 @@ def remembered(text: str) -> bool:
 
 
 def quick_ms(text: str) -> int:
-    """`parse_instant`, by halves that were met before: the minute as it is written, and what follows it. Raises Bad."""
+    """`parse_instant`, by parts that were met before: the day, the minute, and what follows it. Raises Bad."""
     try:
-        ms = _minutes[text[:17]] + _seconds[text[17:]]
+        ms = _days[text[:11]] + _minutes[text[11:17]] + _rests[text[17:]]
     except KeyError:
         ms = parse_instant(text)
         if len(text) in _LENGTHS:
-            with suppress(Bad):  # read as UTC the minute may lie out of range
-                minute = parse_instant(text[:17] + "00Z")
-                if len(_minutes) < _MOST:
-                    _minutes[text[:17]] = minute
-                if len(_seconds) < _MOST:
-                    _seconds[text[17:]] = ms - minute
+            with suppress(Bad):  # read as UTC it may lie out of range
+                _remember(text, ms)
         return ms
     return ms if 0 <= ms < END_MS else parse_instant(text)
+
+
+def _remember(text: str, ms: int) -> None:
+    day = parse_instant(text[:11] + "00:00:00Z")
+    minute = parse_instant(text[:17] + "00Z") - day
+    if len(_days) < _MOST and len(_rests) < _MOST:
+        _days[text[:11]], _minutes[text[11:17]], _rests[text[17:]] = day, minute, ms - day - minute
 
 
 def study_record(value: bytes, sources: set[str]) -> Study | None:

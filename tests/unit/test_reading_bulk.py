@@ -146,17 +146,15 @@ def test_broken_records_are_answered_the_same(cuts: list[tuple[int, int, bytes]]
         assert quick is None or quick == long
 
 
-def test_instants_by_halves_are_the_same_instants() -> None:
+def test_instants_by_parts_are_the_same_instants() -> None:
     """Whatever was met before, in every form, sound or not: the quick way answers and refuses as `parse_instant` does."""
     chance = random.Random(4)
     days = [f"{year}-{rest}" for year in ("1969", "1970", "2023", "2099", "2100") for rest in ("01-01", "12-31", "06-15", "02-30")]
     answered = 0
     for _ in range(20_000):
-        minute = (
-            f"{chance.choice(days)}{chance.choice('TTt ')}{chance.choice(('00', '12', '23', '24'))}:{chance.choice(('00', '30', '59'))}"
-        )
+        hour, minute = chance.choice(("00", "12", "23", "24")), chance.choice(("00", "30", "59"))
         rest = chance.choice(("", ".000", ".1", ".9999")) + chance.choice(("Z", "z", "+08:00", "-23:59", "+23:59", "", "+0800"))
-        text = f"{minute}:{chance.choice(('00', '05', '59', '60'))}{rest}"
+        text = f"{chance.choice(days)}{chance.choice('TTt ')}{hour}:{minute}:{chance.choice(('00', '05', '59', '60'))}{rest}"
         quick, plain = _instant(quick_ms, text), _instant(parse_instant, text)
         assert quick == plain, text
         answered += isinstance(plain, int)
