@@ -169,7 +169,7 @@ class Rejected(msgspec.Struct):
 
 
 class Watermark(msgspec.Struct):
-    """How far scoring has come on one partition; see docs/architecture.md for what it promises."""
+    """How far scoring has come on one partition; see docs/architecture.md for what it promises. `generation`: whose state it stands on."""
 
     partition: int
     applied: int
@@ -177,6 +177,7 @@ class Watermark(msgspec.Struct):
     outputs: dict[str, int]
     epoch: int
     clock: str = "system"
+    generation: str = ""
 
 
 _ENCODER = msgspec.json.Encoder()

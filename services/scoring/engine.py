@@ -1,7 +1,8 @@
 """Scoring at work: partitions taken over and given up, batches and clock ticks committed, each as one transaction.
 
-Order at a take-over: fence the former owner (`Writer.start`), then read the changelog, then say where to read from. Order at a batch:
-fold, commit state with outputs, only then acknowledge. Any error ends the process (`stream.die`) and leaves the work uncommitted.
+Order at a take-over: fence the former owner (`Writer.start`), then recover the state, then say where to read from. Order at a batch:
+fold, commit state with outputs, copy the state to this worker's disk, only then acknowledge. Any error ends the process (`stream.die`)
+and leaves the work uncommitted.
 """
 
 from __future__ import annotations
@@ -12,20 +13,25 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import msgspec
 import structlog
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from schemas.instants import rfc3339
 from schemas.programme import Programme
 from schemas.progress import Watermark
+from services.scoring.learners import State
 from services.scoring.metrics import Metrics
 from services.scoring.partition import ACTIVITY, Partition
-from services.scoring.store import STATE_TOPIC, WATERMARKS, Meta, is_empty, meta_row, recover
+from services.scoring.recovery import Stores, exists, is_empty, last_word, prepared_by, recover
+from services.scoring.store import STATE_TOPIC, WATERMARKS, Meta, Refusals, meta_row, refusals_row
 from services.scoring.writer import Rows, Writer
 from services.shared.clock import Clock
 from services.shared.directory import Directory
+from services.shared.generation import LIVE, Generation
 from services.shared.kafka import check_assigned
 from services.shared.stream import Batch, BatchApp, die
 
@@ -33,6 +39,7 @@ CHUNK = 2_000
 """Learners in one transaction of a tick or a rebuild."""
 AT_ONCE = 50_000
 """Records beyond which waiting batches are not put into one transaction."""
+PATIENCE_SECONDS = 5.0
 
 _encode = msgspec.json.Encoder().encode
 _log = structlog.get_logger()
@@ -40,16 +47,26 @@ _log = structlog.get_logger()
 
 @dataclass
 class Owned:
-    """A partition this worker owns. `pending`: a moment and the log's end as read after it; once applied, `as_of` is that moment."""
+    """A partition this worker owns. `generation`: whose state it stands on.
+
+    `pending`: a moment and the log's end as read after it; once applied, `as_of` is that moment.
+    """
 
     part: Partition
     writer: Writer
+    generation: Generation
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     batches: asyncio.Queue[Batch] = field(default_factory=lambda: asyncio.Queue(4))
     pending: tuple[int, int] | None = None
     timely: bool = False  # what time alone changes up to `pending`'s moment is done
     said: tuple[int, int] = (-1, -1)
     idle_at: int = -1
+
+    def close(self) -> None:
+        """Let go of what lies on disk."""
+        self.part.learners.close()
+        if self.part.former is not None:
+            self.part.former.close()
 
 
 def _note(meta: Meta, offsets: dict[str, int]) -> None:
@@ -78,15 +95,18 @@ class Engine:
         partitions: int,
         datadir: str,
         metrics: Metrics,
+        stores: Stores,
+        generation: Generation = LIVE,
     ) -> None:
         self._bootstrap, self._programmes, self._rules = bootstrap, programmes, rules
+        self._stores, self._generation = stores, generation
         self._directory, self._clock, self._tick_seconds, self._partitions = directory, clock, tick_seconds, partitions
         self._metrics = metrics
         self._owned: dict[int, Owned] = {}
         self._moving = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self.app = BatchApp(
-            "chalk-scoring",
+            generation.group("chalk-scoring"),
             bootstrap,
             {ACTIVITY: self.handle},
             positions=self.positions,
@@ -104,6 +124,7 @@ class Engine:
         for owned in self._owned.values():
             async with owned.lock:
                 await owned.writer.stop()
+                owned.close()
 
     # -- taking and leaving partitions ---------------------------------------------------------------------------------------------
 
@@ -118,24 +139,52 @@ class Engine:
                     self._tasks.append(asyncio.create_task(self._work(owned)))
                 gc.collect()
                 gc.freeze()  # the collector need not walk millions of cells again and again
-                return {tp: self._owned[tp.partition].part.meta.applied for tp in assigned if tp.topic == ACTIVITY}
+                return {tp: self._owned[tp.partition].part.reads_from for tp in assigned if tp.topic == ACTIVITY}
         except Exception as error:
             die(f"taking over partitions: {error!r}")
             raise
 
     async def _take(self, number: int) -> Owned:
         started = time.monotonic()
-        writer = Writer(self._bootstrap, number, frozenset({WATERMARKS}))
+        writer = Writer(self._bootstrap, number, frozenset({WATERMARKS}), self._generation)
         await writer.start()
-        state = await recover(self._bootstrap, number)
+        state = await self._recovered(number)
+        standing = state.prepared or state
+        writer.names[STATE_TOPIC] = standing.generation.state_topic
         moment = self._clock.now()
         end = (await self.app.end_offsets(ACTIVITY, [number]))[number]
         part = Partition.of(number, self._partitions, self._programmes, self._directory, self._rules, state, end)
         _log.info(
-            "partition taken", partition=number, learners=len(part.entries), applied=part.meta.applied, epoch=part.meta.epoch,
-            rebuilding_to=part.rebuilding_to, seconds=round(time.monotonic() - started, 2),
+            "partition taken", partition=number, learners=len(part.learners), applied=part.meta.applied, epoch=part.meta.epoch,
+            rebuilding_to=part.rebuilding_to, generation=standing.generation.name, seconds=round(time.monotonic() - started, 2),
         )  # fmt: skip
-        return Owned(part, writer, pending=(moment, end))
+        return Owned(part, writer, standing.generation, pending=(moment, end))
+
+    async def _recovered(self, number: int) -> State:
+        """The state to go on from; with one of another generation that the rules were tried on before (`chalk replay`), if there is one."""
+        told = partial(self._metrics.recovery, number)
+        if self._generation != LIVE:
+            return await recover(self._bootstrap, number, self._generation, self._stores, told)
+        word = await last_word(self._bootstrap, LIVE.watermarks_topic, number)
+        current = Generation(word.generation) if word is not None else LIVE
+        if not await exists(self._bootstrap, current.state_topic):
+            current = LIVE
+        state = await recover(self._bootstrap, number, current, self._stores, told)
+        if word is not None and state.meta is not None and word.epoch > state.meta.epoch:
+            state.broken, state.highest_epoch = True, max(state.highest_epoch, word.epoch)  # another state was published since
+        if state.meta is None or state.meta.rules != self._rules or state.broken:
+            found = await prepared_by(self._bootstrap, number, self._rules, current)
+            if found is not None:
+                if found != LIVE:  # ours is fenced already
+                    fence = Writer(self._bootstrap, number, generation=found)
+                    await fence.start()
+                    await fence.stop()
+                prepared = await recover(self._bootstrap, number, found, self._stores, told)
+                if not prepared.broken and prepared.meta is not None and prepared.meta.rules == self._rules:
+                    state.prepared = prepared
+                else:
+                    prepared.learners.close()
+        return state
 
     async def revoked(self, tps: set[TP]) -> None:
         """Give partitions up: finish what is under way, then let go; the next owner fences us in any case."""
@@ -145,6 +194,7 @@ class Engine:
                 if owned is not None:
                     async with owned.lock:
                         await owned.writer.stop()
+                        owned.close()
                     _log.info("partition given up", partition=tp.partition)
 
     # -- work ----------------------------------------------------------------------------------------------------------------------
@@ -180,28 +230,52 @@ class Engine:
         part, records = owned.part, [record for batch in batches for record in batch.records]
         if part.rebuilding_to is None:
             await self._in_time(owned)  # before the batch: its commits would name offsets of which nothing is kept yet
+        rebuilding = part.rebuilding_to is not None
         rows = part.apply(records, self._clock.now())
         folded = time.perf_counter()
-        if part.rebuilding_to is None:
+        if rebuilding:
+            await self._spill(owned, rows)
+            await self._finish_rebuild(owned)
+        else:
             _reach(owned)
             await self._commit(owned, rows)
-        else:
-            await self._finish_rebuild(owned)
         for batch in batches:
             batch.ack()
         self._metrics.batch(part, len(records), folded - started, time.perf_counter() - folded)
 
+    async def _spill(self, owned: Owned, rows: Rows) -> None:
+        """A batch of a rebuild: nothing is published of it but refusals, which are remembered with how far they go."""
+        part = owned.part
+        spilled, offset = rows.pop(STATE_TOPIC, []), None
+        if any(rows.values()):
+
+            def last(offsets: dict[str, int]) -> Rows:
+                _note(part.meta, offsets)
+                return {STATE_TOPIC: [refusals_row(Refusals(part.refused_below, part.meta.outputs["learning.rejected"]))]}
+
+            offset = (await owned.writer.write(rows, last))[STATE_TOPIC] + 1  # the transaction's marker
+        part.learners.spill(spilled, part.meta.applied, offset)
+        self._metrics.rebuild(part.number, part.reads_from, part.rebuilding_to or 0)
+
     async def _finish_rebuild(self, owned: Owned) -> None:
         part = owned.part
-        if part.rebuilding_to is None or part.meta.applied < part.rebuilding_to:
+        if part.rebuilding_to is None or part.reads_from < part.rebuilding_to:
             return
-        _log.info("log read again, publishing", partition=part.number, learners=len(part.entries), epoch=part.meta.epoch)
-        *chunks, last = part.rebuilt(self._clock.now(), CHUNK)
-        for rows in chunks:
-            _note(part.meta, await owned.writer.write(rows, lambda _: {}))
-        owned.timely = True  # everybody was just worked out
-        _reach(owned)
-        await self._commit(owned, last)
+        _log.info("log read again, publishing", partition=part.number, learners=len(part.learners), epoch=part.meta.epoch)
+        for rows in part.rebuilt(self._clock.now(), CHUNK):
+            if part.rebuilding_to is None:  # the last
+                owned.timely = True  # everybody was just worked out
+                _reach(owned)
+                await self._commit(owned, rows)
+            else:
+                _note(part.meta, await owned.writer.write(rows, lambda _: {}))
+                part.learners.keep(rows.get(STATE_TOPIC, []))
+        if part.former is not None:
+            if part.adopted:
+                part.former.close()
+            else:
+                part.learners.replace(part.former)
+            part.former, part.adopted = None, False
 
     async def _in_time(self, owned: Owned) -> None:
         """Publish what time alone has changed by now, so also by `pending`'s moment. Only while all that is applied is committed."""
@@ -223,10 +297,12 @@ class Engine:
                 outputs=meta.outputs,
                 epoch=meta.epoch,
                 clock=self._clock.text(),
+                generation=owned.generation.name,
             )
             return {STATE_TOPIC: [meta_row(meta)], WATERMARKS: [(f"scoring:{owned.part.number}".encode(), _encode(word))]}
 
-        await owned.writer.write(rows, last)
+        offsets = await owned.writer.write(rows, last)
+        owned.part.learners.keep([*rows.get(STATE_TOPIC, []), meta_row(meta)], offsets[STATE_TOPIC])
         owned.said = (meta.applied, meta.as_of_ms)
 
     async def _ticks(self) -> None:
@@ -274,12 +350,18 @@ class Engine:
         by itself, after two ticks without progress.
         """
         part = owned.part
-        if part.meta.applied >= end:
+        if part.reads_from >= end:
             owned.idle_at = -1
-        elif owned.idle_at != part.meta.applied:
-            owned.idle_at = part.meta.applied
-        elif await is_empty(self._bootstrap, ACTIVITY, number, part.meta.applied, end):
-            part.meta.applied = end
+        elif owned.idle_at != part.reads_from:
+            owned.idle_at = part.reads_from
+        elif await self._is_empty(number, part.reads_from, end):
+            part.skip_to(end)
+
+    async def _is_empty(self, number: int, start: int, end: int) -> bool:
+        try:
+            return await asyncio.wait_for(is_empty(self._bootstrap, ACTIVITY, number, start, end), PATIENCE_SECONDS)
+        except (TimeoutError, KafkaError):
+            return False  # asked again at the next tick but one; the partition's batches must not wait for an answer
 
 
 logging.getLogger("aiokafka").setLevel(logging.ERROR)

@@ -6,9 +6,9 @@ The way of a batch: decode -> fold the facts of each learner into its cells -> e
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import msgspec
 
@@ -19,8 +19,9 @@ from services.scoring.core.attention import changes, reminder_of
 from services.scoring.core.evaluate import day_progress, encoded, evaluate
 from services.scoring.core.facts import Fact
 from services.scoring.core.fold import fold
-from services.scoring.core.state import Learner
-from services.scoring.store import STATE_TOPIC, Entry, Key, Meta, Published, State, cell_rows
+from services.scoring.deadlines import Deadlines
+from services.scoring.learners import InMemory, Learners, State
+from services.scoring.store import PUBLISHED, STATE_TOPIC, Entry, Key, Meta, Published, cell_rows, key_bytes
 from services.scoring.writer import Row, Rows
 from services.shared.directory import Directory
 from services.shared.stream import Record
@@ -34,7 +35,9 @@ class Partition:
     """The state of one partition and what has to be worked out when.
 
     While `rebuilding_to` is set (new rules, or a changelog of mixed generations), facts are folded in silence until the log has been
-    read up to there; then `rebuilt` publishes everybody under a new epoch, so that readers never see totals of half a log.
+    read up to there; then `rebuilt` publishes everybody under a new epoch, so that readers never see totals of half a log. `former` is
+    what was published before, until then. `adopted`: learners come from another generation's state, which had applied the
+    log up to `meta.applied`; records before that are read for refusals alone, from `refused_below`.
     """
 
     number: int
@@ -42,12 +45,12 @@ class Partition:
     programmes: Mapping[str, Programme]
     directory: Directory
     meta: Meta
-    entries: dict[Key, Entry] = field(default_factory=dict)
-    former: dict[Key, Entry] = field(default_factory=dict)
-    already_rejected_below: int = 0
-    held: list[Row] = field(default_factory=list)
+    learners: Learners = field(default_factory=InMemory)
+    former: Learners | None = None
+    adopted: bool = False
+    refused_below: int = 0
     rebuilding_to: int | None = None
-    deadlines: list[tuple[int, Key]] = field(default_factory=list)
+    deadlines: Deadlines = field(default_factory=Deadlines)
     rejected: int = 0
 
     @classmethod
@@ -59,123 +62,142 @@ class Partition:
         if meta is not None and meta.applied > end:
             raise ValueError(
                 f"{ACTIVITY}:{number} ends at {end}, but the kept state has applied {meta.applied}: the log was truncated or replaced;"
-                " delete the topic scoring.state to count it anew"
+                f" delete the topic {state.generation.state_topic} to count it anew"
             )
         if meta is not None and meta.rules == rules and not state.broken:
-            part = cls(number, partitions, programmes, directory, meta, state.entries)
-            for key, entry in state.entries.items():
-                part._plan(key, entry)
-            return part
-        epoch = max(state.highest_epoch, meta.epoch if meta else 0) + 1
-        fresh = Meta(epoch, rules, 0)
-        below = 0
+            deadlines = Deadlines.of(state.learners.next_changes())
+            return cls(number, partitions, programmes, directory, meta, state.learners, deadlines=deadlines)
+        fresh = Meta(max(state.highest_epoch, meta.epoch if meta else 0) + 1, rules, 0)
+        below = meta.applied if meta is not None else 0
         if meta is not None:
-            below = meta.applied
             fresh.tick_ms, fresh.as_of_ms, fresh.outputs = meta.tick_ms, meta.as_of_ms, dict(meta.outputs)
-        part = cls(number, partitions, programmes, directory, fresh, former=state.entries, already_rejected_below=below)
-        part.rebuilding_to = end if end > 0 or state.entries else None
+        if state.refusals is not None and state.refusals.below > below:
+            below = state.refusals.below
+            fresh.outputs["learning.rejected"] = max(state.refusals.output, fresh.outputs.get("learning.rejected", 0))
+        if end == 0 and not len(state.learners):
+            return cls(number, partitions, programmes, directory, fresh, state.learners)
+        prepared = state.prepared
+        if prepared is not None and prepared.meta is not None:
+            fresh.epoch = max(fresh.epoch, prepared.highest_epoch + 1, prepared.meta.epoch + 1)
+            fresh.applied = prepared.meta.applied
+            learners = prepared.learners
+        else:
+            learners, fresh.applied = state.fresh(rules)
+        part = cls(number, partitions, programmes, directory, fresh, learners, state.learners, prepared is not None, below)
+        part.rebuilding_to = end
         return part
+
+    @property
+    def reads_from(self) -> int:
+        """The offset of the log to read on from."""
+        if self.rebuilding_to is None:
+            return self.meta.applied
+        return min(self.meta.applied, self.refused_below) if self.adopted else self.meta.applied
 
     def now(self, clock_ms: int) -> int:
         """The clock, but never before what has been worked out already: kept state does not go back."""
         return max(clock_ms, self.meta.tick_ms)
 
     def apply(self, records: Sequence[Record], clock_ms: int) -> Rows:
-        """Fold a batch, but for records below the offset applied. Returns the rows to commit (none while rebuilding)."""
+        """Fold a batch, but for records below the offset applied. Returns the rows to commit.
+
+        During a rebuild these are refusals alone, and, where learners spill, the changed cells, which are not to be committed.
+        """
         now = self.now(clock_ms)
         rejected: list[Row] = []
         facts: dict[Key, list[Fact]] = {}
         touched: dict[Key, int] = {}
-        start = self.meta.applied
+        start, refused_below = self.meta.applied, self.refused_below
+        first_offset = self.reads_from
         for record in records:
             offset = record.offset
-            if offset < start:
+            if offset < first_offset:
                 continue
             found = decode(record.key, record.value, record.timestamp, self.number, self.partitions)
             if isinstance(found, Refused):
-                self.rejected += 1
-                if offset >= self.already_rejected_below:
+                if offset >= refused_below:
+                    self.rejected += 1
                     value = refusal(found, ACTIVITY, self.number, offset, record.key, record.value, rfc3339(now))
                     rejected.append(((record.key or b"")[:MOST_KEY], value))
                 continue
             programme, learner_id, fact = found
-            if programme in self.programmes:
+            if programme in self.programmes and offset >= start:
                 key = (programme, learner_id)
                 facts.setdefault(key, []).append(fact)
                 touched[key] = offset
         rows: Rows = {"learning.rejected": rejected}
-        if self.rebuilding_to is not None:  # nothing says yet that these records were read, so they would be rejected twice
-            self.held += rejected
-            rows = {}
         for key, new in facts.items():
-            entry = self.entries.get(key)
+            entry = self.learners.get(key)
             first = entry is None
             if entry is None:
-                entry = self._enter(key)
+                entry = self.learners.enter(key)
             changed = fold(self.programmes[key[0]], entry.learner, new)
             if changed or first:
                 entry.published.offset = touched[key]
                 if self.rebuilding_to is None:
                     self._publish(key, entry, changed, now, rows)
+                elif self.learners.spills:
+                    rows.setdefault(STATE_TOPIC, []).extend(cell_rows(self.meta.epoch, key, entry, changed))
         self.meta.applied = max(start, records[-1].offset + 1)
         if self.rebuilding_to is None:
             self.meta.tick_ms = now
+        else:
+            self.refused_below = max(refused_below, records[-1].offset + 1)
         return rows
 
-    def _enter(self, key: Key) -> Entry:
-        """A learner not met in this generation; what a former one had published stays known, so that only differences are logged."""
-        entry = self.entries[key] = Entry(Learner.new(key[1]))
-        before = self.former.get(key)
-        if before is not None:
-            entry.published = Published(flags=before.published.flags)
-        return entry
+    def skip_to(self, offset: int) -> None:
+        """No record lies before this offset of the log that was not read."""
+        self.meta.applied = max(self.meta.applied, offset)
+        self.refused_below = max(self.refused_below, offset)
 
     def due(self, clock_ms: int, limit: int) -> Rows:
         """Rows of up to `limit` learners whom time alone has changed. `more_due` says whether some are left."""
         now = self.now(clock_ms)
         rows: Rows = {}
-        done = 0
-        while self.deadlines and self.deadlines[0][0] <= now and done < limit:
-            at, key = heapq.heappop(self.deadlines)
-            entry = self.entries.get(key)
-            if entry is None or entry.published.next_change_ms != at:
-                continue  # worked out anew since it was planned
-            self._publish(key, entry, set(), now, rows)
-            done += 1
+        for _ in range(limit):
+            key = self.deadlines.pop(now)
+            if key is None:
+                break
+            entry = self.learners.get(key)
+            if entry is not None:
+                self._publish(key, entry, set(), now, rows)
         if rows:
             self.meta.tick_ms = now
         return rows
 
     def more_due(self, clock_ms: int) -> bool:
-        return bool(self.deadlines) and self.deadlines[0][0] <= self.now(clock_ms)
+        return self.deadlines.any_by(self.now(clock_ms))
 
-    def rebuilt(self, clock_ms: int, size: int) -> list[Rows]:
-        """The log has been read to where the rebuild began: everybody's rows in chunks.
+    def rebuilt(self, clock_ms: int, size: int) -> Iterator[Rows]:
+        """The log has been read to where the rebuild began: everybody's rows in chunks, each to be committed and kept before the next.
 
-        Written with the last of them, `meta` makes the new generation valid.
+        Committed with the last of them, which has what is no more, `meta` makes the new generation valid.
         """
-        now = self.now(clock_ms)
-        chunks: list[Rows] = []
-        keys = sorted(self.entries)
-        for at in range(0, len(keys), size):
+        now, former = self.now(clock_ms), self.former or InMemory()
+        keys = self.learners.everybody()
+        while chunk := list(islice(keys, size)):
             rows: Rows = {}
-            for key in keys[at : at + size]:
-                entry = self.entries[key]
+            for key in chunk:
+                entry = self.learners.get(key)
+                assert entry is not None
+                before = former.published(key)
+                # What the other rules had published stays known, so that only differences are logged; the row is written in any case.
+                entry.published = Published(before.flags if before else [], b"", entry.published.offset)
                 self._publish(key, entry, set(entry.learner.names()), now, rows)
-            chunks.append(rows)
-        last: Rows = {STATE_TOPIC: [], "learning.progress": [], "learning.days": [], "learning.rejected": self.held}
-        for key, before in sorted(self.former.items()):
-            kept = self.entries.get(key)
-            names = set(before.learner.names())
-            gone = names - set(kept.learner.names()) if kept else names | {"@published"}
-            last[STATE_TOPIC] += [(f"{key[0]}|{key[1]}|{name}".encode(), None) for name in sorted(gone)]
-            last["learning.days"] += [(f"{key[0]}|{key[1]}|{name[4:]}".encode(), None) for name in sorted(gone) if name.startswith("day:")]
-            if kept is None:
-                last["learning.progress"].append((f"{key[0]}|{key[1]}".encode(), None))
-        self.former, self.held = {}, []
-        self.rebuilding_to = None
+            yield rows
+        last: Rows = {STATE_TOPIC: [], "learning.progress": [], "learning.days": []}
+        for key in former.everybody():
+            kept = self.learners.published(key) is not None
+            names = set(former.names(key))
+            gone = names - set(self.learners.names(key)) if kept else names | {PUBLISHED}
+            if not self.adopted:
+                last[STATE_TOPIC] += [(key_bytes(key) + b"|" + name.encode(), None) for name in sorted(gone)]
+            last["learning.days"] += [(key_bytes(key) + b"|" + name[4:].encode(), None) for name in sorted(gone) if name.startswith("day:")]
+            if not kept:
+                last["learning.progress"].append((key_bytes(key), None))
         self.meta.tick_ms = now
-        return [*chunks, last]
+        self.rebuilding_to = None
+        yield last
 
     def _publish(self, key: Key, entry: Entry, changed: set[str], now: int, rows: Rows) -> None:
         """Evaluate a learner and add what changed to the rows; state is written in any case, since cells or deadlines moved."""
@@ -204,10 +226,5 @@ class Partition:
                 day.programme, day.learner_id, day.version, day.updated_at = programme, learner_id, version, stamp
                 rows.setdefault("learning.days", []).append((f"{text_key}|{name[4:]}".encode(), _encode(day)))
         published.next_change_ms = evaluation.next_change_ms
-        self._plan(key, entry)
+        self.deadlines.put(key, evaluation.next_change_ms)
         rows.setdefault(STATE_TOPIC, []).extend(cell_rows(self.meta.epoch, key, entry, changed))
-
-    def _plan(self, key: Key, entry: Entry) -> None:
-        at = entry.published.next_change_ms
-        if at is not None:
-            heapq.heappush(self.deadlines, (at, key))

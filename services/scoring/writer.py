@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from aiokafka import AIOKafkaProducer
 
+from services.shared.generation import LIVE, OWN_TOPICS, Generation
+
 Row = tuple[bytes, bytes | None]
 Rows = dict[str, list[Row]]
 
@@ -18,14 +20,18 @@ BATCH_BYTES = 1 << 20
 
 
 class Writer:
-    """Writes to the same partition number of every topic, but for `single` topics, which have one partition."""
+    """Writes to the same partition number of every topic, but for `single` topics, which have one partition.
 
-    def __init__(self, bootstrap: str, partition: int, single: frozenset[str] = frozenset()) -> None:
+    Topics are called by their base names; `names` says where a base name's records go, where that is another topic.
+    """
+
+    def __init__(self, bootstrap: str, partition: int, single: frozenset[str] = frozenset(), generation: Generation = LIVE) -> None:
         self._partition = partition
         self._single = single
+        self.names: dict[str, str] = {topic: generation.topic(topic) for topic in OWN_TOPICS}
         self._producer = AIOKafkaProducer(
             bootstrap_servers=bootstrap,
-            transactional_id=f"chalk-scoring-{partition}",
+            transactional_id=generation.transactional_id(partition),
             transaction_timeout_ms=60_000,
             acks="all",
             enable_idempotence=True,
@@ -60,15 +66,15 @@ class Writer:
         for topic, pairs in rows.items():
             if not pairs:
                 continue
-            partition = 0 if topic in self._single else self._partition
+            partition, name = 0 if topic in self._single else self._partition, self.names.get(topic, topic)
             batch = producer.create_batch()
             for key, value in pairs:
                 if batch.append(key=key, value=value, timestamp=now) is None:
-                    waiting.append((topic, batch.record_count(), await producer.send_batch(batch, topic, partition=partition)))
+                    waiting.append((topic, batch.record_count(), await producer.send_batch(batch, name, partition=partition)))
                     batch = producer.create_batch()
                     if batch.append(key=key, value=value, timestamp=now) is None:
                         raise ValueError(f"{topic}: a record of {len(value or b'')} bytes does not fit into a batch of {BATCH_BYTES}")
-            waiting.append((topic, batch.record_count(), await producer.send_batch(batch, topic, partition=partition)))
+            waiting.append((topic, batch.record_count(), await producer.send_batch(batch, name, partition=partition)))
         offsets: dict[str, int] = {}
         for topic, count, sent in waiting:
             offsets[topic] = (await sent).offset + count

@@ -144,6 +144,12 @@ def standing(learners: int) -> Partition:
     return part
 
 
+def known(part: Partition, learner_id: str) -> Learner:
+    entry = part.learners.get((PLAN, learner_id))
+    assert entry is not None
+    return entry.learner
+
+
 def rates(learners: int, each: int) -> list[float]:
     """Study facts a second: fold, core, records."""
     programme = PROGRAMMES[PLAN]
@@ -155,11 +161,11 @@ def rates(learners: int, each: int) -> list[float]:
 
     def folded(part: Partition) -> None:
         for name, facts in events.items():
-            fold(programme, part.entries[PLAN, name].learner, [fact_of(event) for event in facts])
+            fold(programme, known(part, name), [fact_of(event) for event in facts])
 
     def core(part: Partition) -> None:
         for name, facts in events.items():
-            work(programme, part.entries[PLAN, name].learner, facts)
+            work(programme, known(part, name), facts)
 
     ways: list[Callable[[Partition], object]] = [folded, core, lambda part: part.apply(batch, NOW)]
     return [len(batch) / best(way, lambda: standing(learners)) for way in ways]

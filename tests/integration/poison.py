@@ -16,8 +16,8 @@ from kafka import KafkaProducer
 
 from schemas.programme import load_programmes
 from schemas.reading import partition_of
+from services.scoring.learners import State
 from services.scoring.partition import Partition
-from services.scoring.store import State
 from services.shared.clock import parse_clock
 from services.shared.directory import Directory
 from tests.integration.test_loader import Run, event

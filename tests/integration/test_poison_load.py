@@ -24,8 +24,10 @@ from deploy.local.supervisor import read_state
 from schemas.programme import load_programmes
 from schemas.reading import partition_of
 from services.reporting.loader.loader import MOST_PENDING
+from services.scoring.learners import State
 from services.scoring.partition import Partition
-from services.scoring.store import STATE_TOPIC, State, recover
+from services.scoring.recovery import recover
+from services.scoring.store import STATE_TOPIC
 from services.scoring.writer import Writer
 from services.shared.clock import parse_clock
 from services.shared.directory import Directory
@@ -231,7 +233,9 @@ async def kept(bootstrap: str, value: bytes) -> bytes:
     await heir.start()  # the order of every take-over: only now has the transaction surely ended in each partition
     state = await recover(bootstrap, EMPTY)
     await heir.stop()
-    return state.entries["zhuozhou-2023", "big"].learner.encode("posts:c-reading")
+    entry = state.learners.get(("zhuozhou-2023", "big"))
+    assert entry is not None
+    return entry.learner.encode("posts:c-reading")
 
 
 def test_a_cell_larger_than_an_event_can_be_kept(run: Run) -> None:

@@ -23,8 +23,8 @@ from aiokafka.errors import ProducerFenced
 from schemas.programme import load_programmes
 from schemas.reading import partition_of
 from schemas.topics import load_topics
+from services.scoring.learners import State
 from services.scoring.partition import Partition
-from services.scoring.store import State
 from services.scoring.writer import Writer
 from services.shared.clock import parse_clock
 from services.shared.directory import Directory

@@ -20,8 +20,9 @@ from services.scoring.core.evaluate import day_progress, evaluate
 from services.scoring.core.facts import Fact, fact_of
 from services.scoring.core.fold import fold
 from services.scoring.core.state import Learner
+from services.scoring.learners import State, loaded
 from services.scoring.partition import Partition
-from services.scoring.store import Meta, State, meta_row
+from services.scoring.store import META_KEY, Meta
 from services.shared.directory import Directory
 from tests.properties.worlds import Json, message
 
@@ -173,11 +174,8 @@ def partition(programme: Programme) -> Partition:
 
 def restarted(part: Partition, topics: Topics, end: int) -> Partition:
     """The partition as another process would find it: from the rows of its state alone. `end`: that of the log."""
-    state = State()
-    for key, value in topics.rows.get("scoring.state", {}).items():
-        assert value is not None
-        state.load(key, value)
-    state.load(*meta_row(part.meta))
+    rows = [(key, value or b"") for key, value in topics.rows.get("scoring.state", {}).items() if key != META_KEY]
+    state = State(part.meta, loaded(rows))
     return Partition.of(PARTITION, PARTITIONS, part.programmes, Directory(), "rules", state, end)
 
 
