@@ -7,6 +7,7 @@ records are held. One loader serves one ClickHouse: freshness is claimed only by
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from services.reporting.loader.rows import DAYS, PROGRESS, Replacing, Row
 from services.reporting.loader.sink import Sink
 from services.shared.clock import Clock
 from services.shared.directory import Directory
-from services.shared.stream import Batch
+from services.shared.stream import Batch, Record
 
 ACTIVITY, DIRECTORY, WATERMARKS = "learning.activity", "organisation.directory", "learning.watermarks"
 OUTPUTS = ("learning.progress", "learning.days", "learning.attention", "learning.reminders", "learning.rejected")
@@ -30,8 +31,10 @@ MOST_BYTES = 64 << 20
 """Records held in memory, and bytes of their values; beyond either no batch is taken."""
 LEAST_SECONDS = 0.1
 """Between the starts of two inserts: a part of a table is made by each."""
-SLICE = 250
+SLICE = 500
 """Records decoded before the event loop has its turn."""
+SWITCH_SECONDS = 0.0005
+"""The inserting thread gives the interpreter up with every packet; by Python's own 5 ms it would wait for decoding longer than it works."""
 
 
 class Source(Protocol):
@@ -83,10 +86,15 @@ class Loader:
         self._pending += len(batch.records)
         self._pending_bytes += size
         mine = Load(batches=[batch], records=len(batch.records), bytes=size)
-        for at, record in enumerate(batch.records):
-            if at % SLICE == SLICE - 1:
+        for at in range(0, len(batch.records), SLICE):
+            if at:
                 await asyncio.sleep(0)
-            self._decode(mine, batch.topic, batch.partition, record.offset, record.key, record.value, record.timestamp)
+            records = batch.records[at : at + SLICE]
+            if batch.topic == ACTIVITY:
+                self._decode_activity(mine, batch.partition, records)
+            else:
+                for record in records:
+                    self._decode(mine, batch.topic, batch.partition, record)
         del batch.records[:-1]  # decoded: what they take is free again, and the last one still says how far the batch goes
         load = self._next  # taken only now: an insert may have begun meanwhile
         for table, rows in mine.rows.items():
@@ -100,20 +108,28 @@ class Loader:
         self._metrics.pending.set(self._pending)
         self._wake.set()
 
-    def _decode(self, load: Load, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None, timestamp: int) -> None:
+    def _decode_activity(self, load: Load, partition: int, records: list[Record]) -> None:
+        events, kept, partitions = (
+            load.rows.setdefault("store.events", []),
+            load.rows.setdefault("store.records", []),
+            self._partitions[ACTIVITY],
+        )
+        for record in records:
+            event, about = to.activity_rows(record.key, record.value, record.timestamp, partition, partitions, record.offset)
+            if event is not None:
+                events.append(event)
+            kept.append(about)
+
+    def _decode(self, load: Load, topic: str, partition: int, record: Record) -> None:
+        offset, key, value = record.offset, record.key, record.value
         if topic == "learning.progress":
             load.replacing.setdefault(PROGRESS, []).append(to.progress_row(key, value, partition, offset))
         elif topic == "learning.days":
             day = to.day_row(key, value, partition, offset)
             if day.key[2] >= to.FIRST_DAY:  # else it would take the place of the first day
                 load.replacing.setdefault(DAYS, []).append(day)
-        elif topic == ACTIVITY:
-            event, record = to.activity_rows(key, value, timestamp, partition, self._partitions[topic], offset)
-            if event is not None:
-                load.add("store.events", event)
-            load.add("store.records", record)
         elif topic == DIRECTORY:
-            found = to.directory_row(self.directory, key, value, timestamp, partition, self._partitions[topic], offset)
+            found = to.directory_row(self.directory, key, value, record.timestamp, partition, self._partitions[topic], offset)
             if found is not None:
                 load.add(*found)
         elif value is None:
@@ -131,6 +147,7 @@ class Loader:
 
     async def run(self) -> None:
         """Store what comes, for ever."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         while True:
             await self._wake.wait()
             started = time.monotonic()

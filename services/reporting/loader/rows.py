@@ -7,14 +7,13 @@ A record of `learning.activity` is judged by the shared checks; one that does no
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -35,13 +34,11 @@ from schemas.progress import (
 )
 from schemas.reading import Event, content, read_activity, read_directory
 from schemas.verdicts import Bad, Verdict
+from services.reporting.loader.quick import LAST_MS, LATE_MS, event_key, first_wins, quick_rows
+from services.reporting.loader.quick import Row as Row
 from services.shared.directory import Directory
 
-Row = tuple[Any, ...]
-
 PROGRESS, DAYS = "store.progress", "store.days"
-LATE_MS = 24 * 3600 * 1000
-_LAST_MS = 4_102_444_800_000  # 2100: what a foreign writer's record timestamp is cut to
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     PROGRESS: (
@@ -226,19 +223,27 @@ def activity_rows(
     key: bytes | None, value: bytes | None, timestamp_ms: int, partition: int, partitions: int, offset: int
 ) -> tuple[Row | None, Row]:
     """A record of `learning.activity` as (its row of store.events, None where it is unsound; its row of store.records)."""
+    quick = quick_rows(key, value, timestamp_ms, partition, partitions, offset)
+    return _rows_at_length(key, value, timestamp_ms, partition, partitions, offset) if quick is None else quick
+
+
+def _rows_at_length(
+    key: bytes | None, value: bytes | None, timestamp_ms: int, partition: int, partitions: int, offset: int
+) -> tuple[Row | None, Row]:
     event = read_activity(key, value, timestamp_ms, partition, partitions)
     if not isinstance(event, Event):
         return None, _unsound_row(value, timestamp_ms, partition, offset, event)
-    digest, ingested = event.digest, min(max(event.ingested_at_ms, 0), _LAST_MS)
-    course, class_id = getattr(event.data, "course_id", None) or "", getattr(event.data, "class_id", None) or ""
-    smallest = ((1 << 64) - 1 - ingested) << 64 | ((1 << 16) - 1 - partition) << 48 | ((1 << 48) - 1 - offset)
-    identity = f"{event.source}\0{event.id}\0{digest}".encode()
-    event_key = int.from_bytes(hashlib.sha256(identity).digest()[:16], "big") or 1
+    digest, ingested = event.digest, min(max(event.ingested_at_ms, 0), LAST_MS)
+    said = event.data.__dict__
+    course, class_id = said.get("course_id") or "", said.get("class_id") or ""
     late = int(ingested - own_time_ms(event) > LATE_MS)
     return (
         event.programme, event.subject, event.source, event.id, digest, event.type, course, event.time_ms, ingested,
-        _data_text(event, value or b""), partition, offset, smallest,
-    ), (event.programme, event.source, event_key, partition, offset, ingested, class_id, course, late, 0, "")  # fmt: skip
+        _data_text(event, value or b""), partition, offset, first_wins(ingested, partition, offset),
+    ), (
+        event.programme, event.source, event_key(event.source, event.id, digest), partition, offset, ingested, class_id, course, late,
+        0, "",
+    )  # fmt: skip
 
 
 def _unsound_row(value: bytes | None, timestamp_ms: int, partition: int, offset: int, verdicts: list[Verdict]) -> Row:
@@ -259,7 +264,7 @@ def _unsound_row(value: bytes | None, timestamp_ms: int, partition: int, offset:
         0,
         partition,
         offset,
-        min(max(ingested, 0), _LAST_MS),
+        min(max(ingested, 0), LAST_MS),
         "",
         "",
         0,

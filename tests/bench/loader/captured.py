@@ -1,0 +1,78 @@
+"""What the loader would insert of a log, taken from the loader itself: the very rows that clickhouse-driver alone is then given."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
+
+from clickhouse_driver import Client
+from kafka import KafkaConsumer, TopicPartition
+
+from schemas.topics import load_topics
+from services.reporting.loader.loader import TOPICS, Loader
+from services.reporting.loader.sink import Sink
+from services.shared.clock import Clock
+from services.shared.stream import Batch
+
+_AT_ONCE = 10_000
+
+
+class Inserts(NamedTuple):
+    """Of one table of `store`: the statement, and its columns as lists of values."""
+
+    table: str
+    sql: str
+    columns: list[list[Any]]
+
+    @property
+    def rows(self) -> int:
+        return len(self.columns[0])
+
+
+class _Recorder:
+    """Stands where the loader's connection would: keeps what is inserted, and has nothing stored when asked."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Inserts] = {}
+
+    def execute(self, sql: str, data: Any = None, columnar: bool = False) -> list[Any]:
+        if columnar:
+            table = sql.split()[2].removeprefix("store.")
+            kept = self.kept.setdefault(table, Inserts(table, sql, [[] for _ in data]))
+            if kept.sql != sql:
+                raise RuntimeError(f"{table}: tombstones, which this log should not have")
+            for column, values in zip(kept.columns, data, strict=True):
+                column += values
+        return []
+
+
+async def captured(bootstrap: str, topics: tuple[str, ...]) -> list[Inserts]:
+    """Read the topics to their ends, through the loader's own code, up to where it would touch ClickHouse."""
+    recorder = _Recorder()
+    partitions = {name: load_topics()[name].partitions for name in TOPICS}
+    metrics: Any = SimpleNamespace(pending=SimpleNamespace(set=lambda _: None), stored=lambda *_: None)
+    loader = Loader(Sink(cast(Client, recorder)), partitions, Clock(), metrics)
+    consumer = KafkaConsumer(
+        bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    try:
+        places = [TopicPartition(topic, part) for topic in topics for part in range(partitions[topic])]
+        consumer.assign(places)
+        consumer.seek_to_beginning()
+        ends, quiet = consumer.end_offsets(places), time.monotonic()
+        while any(consumer.position(place) < end for place, end in ends.items()):
+            for place, records in consumer.poll(timeout_ms=200, max_records=_AT_ONCE).items():
+                await loader.handle(Batch(place.topic, place.partition, cast(Any, list(records)), lambda: None, lambda: None))
+                await loader.flush()
+                quiet = time.monotonic()
+            if time.monotonic() - quiet > 30:
+                raise RuntimeError(f"no record for 30 s, short of {ends}")
+    finally:
+        consumer.close()
+    return [kept for table, kept in recorder.kept.items() if table != "watermarks"]
+
+
+def run_captured(bootstrap: str, topics: tuple[str, ...]) -> list[Inserts]:
+    return asyncio.run(captured(bootstrap, topics))

@@ -1,0 +1,123 @@
+"""The quick way from a record to its rows answers what the long way answers, or nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.activity import LEARNER_TYPES
+from schemas.reading import Event, partition_of, read_record
+from services.reporting.loader import rows
+from services.reporting.loader.quick import quick_rows
+from tests.unit.test_reading_bulk import ITEM, NOW, ODD, PIECES, data, text
+
+DATA: dict[str, dict[str, Any]] = {
+    "assessment.chosen": {"course_id": "c-1", "form": "paper"},
+    "assignment.submitted": {"course_id": "c-1", "assignment_id": "a-1", "submission_id": "s-1", "fingerprint": 'f"\\\x7f\n/'},
+    "certificate.issued": {"certificate_id": "c-1"},
+    "course.dropped": {"course_id": "c-1"},
+    "course.selected": {"course_id": "c-1"},
+    "learner.registered": {"class_id": "k-1", "mode": "disc"},
+    "learner.reinstated": {},
+    "learner.transferred": {"class_id": "k-1", "mode": None},
+    "learner.withdrawn": {},
+    "plagiarism.ruled": {"case_id": "p-1", "submission_id": "s-1", "verdict": "cleared"},
+    "platform.visited": {},
+    "post.published": {"course_id": "c-1", "post_id": "p-1", "kind": "reply", "reply_to": "p-0"},
+    "post.removed": {"post_id": "p-1", "course_id": "c-1"},
+    "reminder.delivered": {"reminder_id": "r-1", "channel": "sms"},
+    "work.removed": {"work_id": "w-1"},
+    "work.reviewed": {"work_id": "w-1", "verdict": "returned"},
+}
+LONG: dict[str, dict[str, Any]] = {
+    "assignment.graded": {"course_id": "c-1", "assignment_id": "a-1", "score": 0.85, "grader_id": "t-1"},
+    "exam.marked": {"course_id": "c-1", "attempt_id": "a-1", "form": "paper", "score": 1, "sat_at": "2023-06-01T08:00:00Z"},
+    "learner.enrolled": {"class_id": "k-1", "birth_year": 1980, "gender": "female"},
+    "work.published": {"work_id": "w-1", "kind": "lesson_design", "course_id": "c-1"},
+}
+
+
+def both(value: bytes | None, key: bytes = b"L1", timestamp: int = NOW) -> tuple[Any, Any]:
+    given = (key, value, timestamp, partition_of(key, 4), 4, 77)
+    return quick_rows(*given), rows._rows_at_length(*given)
+
+
+def of(kind: str, said: dict[str, Any], **changes: Any) -> bytes:
+    return text(type=f"chalkstream.{kind}.v1", data=said, **changes)
+
+
+def test_the_bulk_goes_the_quick_way() -> None:
+    both(text())  # the long way has met the source now
+    values = [text(), data(session_id="s-1"), data(session_id=None), text(datacontenttype="application/json"), data(ended_at=ITEM["time"])]
+    values += [of(kind, said) for kind, said in DATA.items()]
+    values += [text(time="2023-06-01T16:30:00.25+08:00"), text(ingested_at="2023-06-09T08:31:00Z")]
+    values += [text().replace(b'"c1"', b'"\\u0063\\u002d1"'), text().replace(b'"data": {', b'"data" :\t{\n')]
+    for value in values:
+        quick, long = both(value)
+        assert quick is not None, value
+        assert quick == long
+    without = {name: value for name, value in ITEM.items() if name != "ingested_at"}
+    quick, long = both(json.dumps(without).encode())
+    assert quick is not None
+    assert quick == long
+    assert {f"chalkstream.{kind}.v1" for kind in DATA | LONG} <= set(LEARNER_TYPES)
+
+
+@pytest.mark.parametrize("value", ODD, ids=range(len(ODD)))
+def test_what_is_unusual_is_answered_the_same(value: bytes) -> None:
+    both(text())
+    for key in (b"L1", b"L2"):
+        for timestamp in (NOW, -1, 1 << 62):
+            quick, long = both(value, key, timestamp)
+            assert quick is None or quick == long
+
+
+@pytest.mark.parametrize("kind", sorted(DATA | LONG))
+def test_every_type_with_each_field_missing_null_or_wrong_is_answered_the_same(kind: str) -> None:
+    both(text())
+    said = (DATA | LONG)[kind]
+    cases = [said, said | {"extra": "x"}, said | {"course_id": "c 1"}]
+    for name in said:
+        cases.append({other: value for other, value in said.items() if other != name})
+        cases += [said | {name: value} for value in (None, "", "x" * 65, "x" * 257, "中", 5, True, [], {"a": 1}, "a/b", "a\n")]
+    taken = 0
+    for case in cases:
+        quick, long = both(of(kind, case))
+        assert quick is None or quick == long, case
+        taken += quick is not None
+    assert (taken > 0) == (kind in DATA)
+    assert isinstance(read_record(b"L1", of(kind, said), NOW, partition_of(b"L1", 4), 4), Event)
+
+
+def test_twins_of_attributes_are_answered_the_same() -> None:
+    both(text())
+    for name, value in [
+        ("data", {}),
+        ("data", ITEM["data"] | {"course_id": "c-9"}),
+        ("id", "e-9"),
+        ("type", "x"),
+        ("time", ITEM["data"]["started_at"]),
+    ]:
+        twin = f'"{name}": {json.dumps(value)}, '.encode()
+        for broken in (text().replace(b"{", b"{" + twin, 1), text()[:-1] + b", " + twin[:-2] + b"}"):
+            quick, long = both(broken)
+            assert quick is None or quick == long
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    st.sampled_from([text(), of("post.published", DATA["post.published"]), of("assignment.submitted", DATA["assignment.submitted"])]),
+    st.lists(st.tuples(st.integers(0, len(text())), st.integers(0, 6), PIECES), min_size=1, max_size=3),
+    st.binary(max_size=4),
+)
+def test_broken_records_are_answered_the_same(value: bytes, cuts: list[tuple[int, int, bytes]], key: bytes) -> None:
+    both(text())
+    for at, length, piece in cuts:
+        value = value[:at] + piece + value[at + length :]
+    for name in (b"L1", key):
+        quick, long = both(value, name)
+        assert quick is None or quick == long
