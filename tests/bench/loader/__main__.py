@@ -161,13 +161,13 @@ def driver_turn(values: Settings, inserts: list[Inserts], sizes: dict[str, list[
     return took
 
 
-def turns(what: str, values: Settings, topics: tuple[str, ...], ends: dict[int, int], repeats: int, console: Console) -> list[list[str]]:
+def turns(what: str, values: Settings, topics: tuple[str, ...], ends: dict[int, int], rounds: int, console: Console) -> list[list[str]]:
     """Loader and driver in turns; rows of the table."""
     inserts = run_captured(values.bootstrap, topics)
     rows, records = sum(one.rows for one in inserts), sum(ends.values())
     console.print(f"  {what}: {rows:,} rows: " + ", ".join(f"{one.rows:,} of {one.table}" for one in inserts))
     ours, theirs = [], []
-    for _ in range(repeats):
+    for _ in range(rounds):
         ours.append(loader_turn(values, RELATIONS[what], ends, rows, [one.table for one in inserts]))
         theirs.append(driver_turn(values, inserts, ours[-1].blocks))
         console.print(f"    loader {ours[-1].seconds:.2f} s, clickhouse-driver {theirs[-1].seconds:.2f} s")
@@ -193,7 +193,7 @@ def turns(what: str, values: Settings, topics: tuple[str, ...], ends: dict[int, 
     return found
 
 
-def measure(events: int, repeats: int, alone: bool, console: Console) -> None:
+def measure(events: int, rounds: int, alone: bool, console: Console) -> None:
     folder = Path(os.environ.get("CHALK_DATA", ".chalk")).resolve() / "bench-loader"
     shutil.rmtree(folder, ignore_errors=True)
     values = with_free_ports(Settings(data=folder)).model_copy(update={"clock": parse_clock(CLOCK).text(), "loader_metrics_port": 0})
@@ -207,13 +207,13 @@ def measure(events: int, repeats: int, alone: bool, console: Console) -> None:
         topics = load_topics()
         ensure_topics(values.bootstrap, topics, 1)
         ends = asyncio.run(fill(values.bootstrap, traffic(events), topics[TOPIC].partitions, ACCEPTED_MS))
-        found = turns("learning.activity alone", values, (TOPIC,), ends, repeats, console)
+        found = turns("learning.activity alone", values, (TOPIC,), ends, rounds, console)
         if not alone:
             console.print("  scoring writes its outputs …")
             house.supervisor.start(house.process("scoring"), wait=False)
             console.print(f"    within {wait_scored(house, ends).whole:.0f} s")
             house.supervisor.end("scoring")
-            found += turns("everything", values, (TOPIC, *OUTPUTS), ends, repeats, console)
+            found += turns("everything", values, (TOPIC, *OUTPUTS), ends, rounds, console)
     for row in found:
         table.add_row(*row)
     console.print(table)
@@ -223,10 +223,10 @@ def measure(events: int, repeats: int, alone: bool, console: Console) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.loader", description=__doc__)
     parser.add_argument("--events", type=int, default=500_000, help="in the log")
-    parser.add_argument("--repeats", type=int, default=3, help="turns of loader and driver")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of loader and driver")
     parser.add_argument("--alone", action="store_true", help="learning.activity only")
     given = parser.parse_args()
-    measure(given.events, given.repeats, given.alone, Console(width=None if sys.stdout.isatty() else 120))
+    measure(given.events, given.rounds, given.alone, Console(width=None if sys.stdout.isatty() else 120))
 
 
 if __name__ == "__main__":
