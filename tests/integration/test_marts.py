@@ -270,6 +270,15 @@ def test_events_are_one_a_content_and_the_first_accepted(client: Client) -> None
     assert (twice["subject"], twice["records"]) == ("/a", 2)
 
 
+def test_the_first_duplicate_is_the_second_in_time(client: Client) -> None:
+    sink = Sink(client)
+    for offset, second in ((1, "01"), (2, "09"), (3, "05"), (4, "03")):  # another order in the log than in time
+        sink.write(activity(offset, ingested=f"2023-06-10T08:00:{second}.000Z"), {})
+    (twice,) = rows(client, "SELECT * FROM marts.data_quality WHERE kind = 'duplicate'")
+    seen = (twice["records"], twice["first_seen_at"].second, twice["last_seen_at"].second)
+    assert seen == (3, 3, 9)
+
+
 def test_what_data_quality_counts(client: Client) -> None:
     sink = Sink(client)
     sink.write({"store.courses": [("p-1", "", 1, 0), ("p-1", "k-1", 1, 0)]}, {})
