@@ -135,10 +135,12 @@ class Database:
             yield name[len(prefix) :].decode(), value
 
     def _range(self, first: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-        bounded = ReadOptions()
+        bounded = ReadOptions()  # rocksdict reads the bound through it on the way: it has to live as long as the iteration
         bounded.set_iterate_upper_bound(end)
-        found: Iterator[tuple[bytes, bytes]] = self._db.items(from_key=first, read_opt=bounded)
-        return found
+        for key, value in self._db.items(from_key=first, read_opt=bounded):
+            if key >= end:
+                break
+            yield key, value
 
     @property
     def meta(self) -> bytes | None:
