@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sys
 import time
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import structlog
 import typer
 from clickhouse_driver.errors import Error as ClickHouseError
 from kafka.errors import KafkaError
@@ -85,6 +87,9 @@ class Meter:
 def _desk(quiet: bool = False) -> Iterator[Desk]:
     """What the commands work with; their errors as one line of text and an exit status: 2 refused, 1 failed."""
     conf = settings()
+    structlog.configure(  # standard output is the command's own
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING), logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+    )
     meter = Meter(quiet)
     client = connect(conf.clickhouse)
     try:

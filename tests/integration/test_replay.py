@@ -1,0 +1,368 @@
+"""`chalk replay` on the real servers: a shadow built beside live services, compared, put into use, and back; whatever dies on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from kafka import KafkaConsumer, TopicPartition
+
+from deploy.demo.house import House, environment, with_free_ports
+from deploy.demo.pipe import NotFresh, rows, wait_fresh
+from schemas.instants import parse_instant
+from schemas.reading import Event, read_activity
+from schemas.topics import load_topics
+from services.shared.clock import parse_clock
+from services.shared.generation import OWN_TOPICS, WATERMARKS, Generation
+from services.shared.kafka import ensure_topics
+from services.shared.settings import ROOT, Settings
+from tests import gate_edge
+from tests.rules_reference import Rows, events_of, expected_changes, said_changes, states
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(420)]
+
+LEARNERS = 300
+ROWS = gate_edge.records(7, LEARNERS)
+NOW = parse_instant(gate_edge.NOW)
+SHIPPED = ROOT / "schemas" / "programmes"
+PLAN_B = (SHIPPED / "zhuozhou-2023.yaml").read_text("utf-8")
+VERSION = int(PLAN_B.partition("rules_version: ")[2].split()[0])
+LOWER = PLAN_B.replace("at_least: 32", "at_least: 30").replace(f"rules_version: {VERSION}", f"rules_version: {VERSION + 1}")
+TOPIC = "learning.activity"
+SHADOW = Generation("lower-gate")
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[House]:
+    """The learners around the gate in the log, scoring and the loader live, rule files in its own folder, a clock that stands."""
+    folder = Path(tempfile.gettempdir()) / "replay"
+    shutil.copytree(SHIPPED, folder / "programmes")
+    values = with_free_ports(Settings(data=folder)).model_copy(
+        update={"clock": parse_clock(f"{gate_edge.NOW}@0").text(), "programmes": folder / "programmes"}
+    )
+    try:
+        with House(values, ()) as one:
+            one.start()
+            ensure_topics(values.bootstrap, load_topics(), 1)
+            asyncio.run(send(values.bootstrap, ROWS))
+            for name in ("scoring", "loader"):
+                one.supervisor.start(one.process(name), wait=False)
+            fresh(one)
+            yield one
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def send(bootstrap: str, records: list[tuple[bytes, bytes]]) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+    await producer.start()
+    for key, value in records:
+        await producer.send(TOPIC, value, key=key, partition=gate_edge.partition(key))
+    await producer.stop()
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, dict[str, Rows]]:
+    """What the independent reference knows of everybody, by the text of the rule file."""
+    good = [
+        value
+        for key, value in ROWS
+        if isinstance(read_activity(key, value, 0, gate_edge.partition(key), gate_edge.PARTITIONS), Event)
+    ]  # fmt: skip
+    events = events_of(good, gate_edge.PROGRAMME)
+    return {rules: states(rules, events, NOW) for rules in (PLAN_B, LOWER)}
+
+
+def replay(house: House, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "services.cli", "replay", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment(house.values), capture_output=True, text=True, timeout=180)
+
+
+def done(house: House, *arguments: str) -> str:
+    """What a command prints; it must not fail."""
+    said = replay(house, *arguments)
+    assert said.returncode == 0, said.stdout + said.stderr + logs(house)
+    return said.stdout
+
+
+def logs(house: House) -> str:
+    found = [*house.values.data.glob("replay/*/*.log"), house.values.data / "logs" / "scoring.log"]
+    return "".join(f"\n--- {path}\n" + "\n".join(path.read_text("utf-8").splitlines()[-12:]) for path in found if path.exists())
+
+
+def ends(house: House) -> dict[str, int]:
+    """Next offset of every partition of every topic."""
+    consumer = KafkaConsumer(bootstrap_servers=house.values.bootstrap, isolation_level="read_committed")
+    try:
+        tps = [TopicPartition(topic, p) for topic in sorted(consumer.topics()) for p in consumer.partitions_for_topic(topic) or ()]
+        return {f"{tp.topic}:{tp.partition}": end for tp, end in consumer.end_offsets(tps).items()}
+    finally:
+        consumer.close()
+
+
+def log_ends(house: House) -> dict[str, int]:
+    return {place: end for place, end in ends(house).items() if place.startswith(TOPIC + ":")}
+
+
+def fresh(house: House) -> None:
+    try:
+        wait_fresh(house, log_ends(house), 90)
+    except NotFresh as error:
+        raise AssertionError(f"{error}{logs(house)}") from error
+
+
+def public(found: dict[str, int]) -> dict[str, int]:
+    """Without shadows', and without the watermarks, which a live service writes at any time."""
+    topics = OWN_TOPICS - {WATERMARKS} | {TOPIC}
+    return {place: end for place, end in found.items() if place.partition(":")[0] in topics}
+
+
+def last_values(house: House, topic: str) -> dict[bytes, bytes]:
+    """Key -> last committed value of a topic, tombstones left out."""
+    consumer = KafkaConsumer(bootstrap_servers=house.values.bootstrap, isolation_level="read_committed", enable_auto_commit=False)
+    found: dict[bytes, bytes] = {}
+    try:
+        tps = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+        consumer.assign(tps)
+        consumer.seek_to_beginning()
+        until = consumer.end_offsets(tps)
+        while any(consumer.position(tp) < until[tp] for tp in tps):
+            for records in consumer.poll(timeout_ms=200).values():
+                for record in records:
+                    if record.value is None:
+                        found.pop(record.key, None)
+                    else:
+                        found[record.key] = record.value
+        return found
+    finally:
+        consumer.close()
+
+
+_WHEN = re.compile(rb'"version":\[\d+,\d+,\d+\],"updated_at":"[^"]+"')
+
+
+def timeless(values: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Without `version` and `updated_at`, which every value has."""
+    found = {key: _WHEN.subn(b"", value) for key, value in values.items()}
+    assert all(count == 1 for _, count in found.values())
+    return {key: value for key, (value, _) in found.items()}
+
+
+def workers(house: House, generation: Generation) -> dict[str, int]:
+    """Living processes of a shadow: module -> pid."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (path / "environ").read_bytes().split(b"\0")
+            words = (path / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        ours = f"CHALK_DATA={house.values.data}".encode() in told and f"CHALK_GENERATION={generation.name}".encode() in told
+        if ours and b"-m" in words:
+            found[words[words.index(b"-m") + 1].decode()] = int(path.name)
+    return found
+
+
+def stored(house: House, database: str = "store") -> dict[str, tuple[Any, ...]]:
+    """Learner -> their row as far as rules reach."""
+    sql = (
+        "SELECT learner_id, rules_version, result, courses_passed, course_id, course_total_points_100 AS points, course_gate_met AS met,"
+        f" course_passed AS passed, flag_kind, flag_ref, flag_severity FROM {database}.progress FINAL"
+        f" WHERE programme = '{gate_edge.PROGRAMME}'"
+    )
+    found = {}
+    for row in rows(house, sql):
+        courses = sorted(zip(row["course_id"], row["points"], row["met"], row["passed"], strict=True))
+        flags = sorted(zip(row["flag_kind"], row["flag_ref"], row["flag_severity"], strict=True))
+        found[row["learner_id"]] = (row["rules_version"], row["result"], row["courses_passed"], tuple(courses), tuple(flags))
+    return found
+
+
+def expected(reference: dict[str, Rows], version: int) -> dict[str, tuple[Any, ...]]:
+    found = {}
+    for learner, state in reference.items():
+        courses = sorted(
+            (ref, round(float(row["total_points"]) * 100), int(row["gate_met"]), int(row["passed"]))
+            for (part, ref), row in state.items()
+            if part == "course"
+        )
+        flags = sorted((*(ref + " ").split(" ")[:2], row["severity"]) for (part, ref), row in state.items() if part == "flag")
+        head = state["learner", ""]
+        found[learner] = (version, head["result"], head["courses_passed"], tuple(courses), tuple(flags))
+    return found
+
+
+def generations(house: House) -> dict[str, dict[str, Any]]:
+    return {row["name"]: row for row in json.loads(done(house, "list", "--json"))["generations"]}
+
+
+def words(house: House, topic: str) -> dict[int, dict[str, Any]]:
+    return {(said := json.loads(value))["partition"]: said for value in last_values(house, topic).values()}
+
+
+def test_the_same_rules_give_the_same_bytes_though_its_workers_are_killed(house: House) -> None:
+    before, same = ends(house), Generation("same")
+    command = [sys.executable, "-m", "services.cli", "replay", "--rules", str(SHIPPED), "--into", same.name, "--json"]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(house.values), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    killed = set()
+    for module in ("services.scoring", "services.reporting.loader", "services.scoring"):
+        until = time.monotonic() + 30
+        while (pid := workers(house, same).get(module)) is None or pid in killed:
+            assert time.monotonic() < until and process.poll() is None, logs(house)
+            time.sleep(0.05)
+        time.sleep(1.5)  # it is at work by now
+        os.kill(pid, signal.SIGKILL)
+        killed.add(pid)
+    said, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, errors + logs(house)
+    report = json.loads(said)
+    assert (report["differs"], report["still_changing"], report["running_is_behind"]) == (False, 0, False)
+    assert {one["programme"]: one["summary"]["learners_changed"] for one in report["programmes"]} == {
+        gate_edge.PROGRAMME: 0,
+        "guopei-shaanxi-2023": 0,
+    }
+    assert len(killed) == 3 and not workers(house, same)
+
+    for topic in ("learning.progress", "learning.days"):
+        live, shadow = timeless(last_values(house, topic)), timeless(last_values(house, same.topic(topic)))
+        assert shadow == live and len(live) >= LEARNERS, topic
+    assert public(ends(house)) == public(before)  # nobody but the shadow was told anything, so no reminder went out
+    assert stored(house, same.store) == stored(house)
+    relations = ("learner_progress", "course_progress", "needs_attention", "unit_progress", "activity_daily", "events", "data_quality")
+    for relation in relations:
+        columns = "* EXCEPT updated_at" if relation == "learner_progress" else "*"
+        live, shadow = (list(rows(house, f"SELECT {columns} FROM {one}.{relation} ORDER BY ALL")) for one in ("marts", same.marts))
+        assert shadow == live, relation
+
+
+def test_new_rules_change_whom_the_reference_names_and_nobody_s_running_figures(
+    house: House, reference: dict[str, dict[str, Rows]], tmp_path: Path
+) -> None:
+    new = tmp_path / "new.yaml"
+    new.write_text(LOWER, "utf-8")
+    before = ends(house)
+    report = json.loads(done(house, "--rules", str(new), "--into", SHADOW.name, "--json", "--limit", "0"))
+    changed = expected_changes(reference[PLAN_B], reference[LOWER])
+    mine = {one["programme"]: one for one in report["programmes"]}[gate_edge.PROGRAMME]
+    assert LEARNERS / 5 < len(changed) < LEARNERS
+    assert said_changes(mine) == changed
+    assert mine["summary"]["learners"] == LEARNERS
+    assert [one["path"] for one in mine["rules"]] == ["rules_version", "scoring.online.items.exam.gate.at_least"]
+    assert stored(house, SHADOW.store) == expected(reference[LOWER], VERSION + 1)
+    assert stored(house) == expected(reference[PLAN_B], VERSION)
+    assert public(ends(house)) == public(before)
+
+    epochs = {number: word["epoch"] for number, word in words(house, SHADOW.watermarks_topic).items()}
+    started = time.monotonic()
+    told = done(house, "--into", SHADOW.name, "--limit", "3")
+    assert time.monotonic() - started < 60
+    assert {number: word["epoch"] for number, word in words(house, SHADOW.watermarks_topic).items()} == epochs  # nothing was read anew
+    assert f"{LEARNERS:,} learners, {len(changed):,} differ" in told
+    assert f"… and {len(changed) - 3:,} more" in told
+    assert f"chalk replay switch {SHADOW.name}" in told
+
+
+def test_what_is_wrong_is_said_and_changes_nothing(house: House, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(LOWER.replace("at_least: 30", "at_least: many"), "utf-8")
+    before = ends(house).keys()
+    for arguments, text in (
+        (("--rules", str(broken), "--into", "broken"), "at_least"),
+        (("--rules", str(tmp_path / "nowhere"), "--into", "broken"), "neither a rule file nor a folder"),
+        (("--rules", str(SHIPPED), "--into", "No_Name"), "expected 1 to 40 of a-z"),
+        (("--rules", str(SHIPPED), "--into", SHADOW.name), "was made by other rules"),
+        (("--rules", str(SHIPPED)), "--into NAME"),
+        (("switch", "nobody"), "there is no generation nobody"),
+        (("switch", "same"), "nothing to switch"),
+        (("drop", "nobody"), "there is no generation nobody"),
+        (("back",), "nothing was switched"),
+    ):
+        said = replay(house, *arguments)
+        assert text in said.stdout + said.stderr and "Traceback" not in said.stderr, said
+        assert said.returncode == (0 if arguments == ("switch", "same") else 2), said
+    assert ends(house).keys() == before
+    assert (house.values.programmes / "zhuozhou-2023.yaml").read_text("utf-8") == PLAN_B
+
+
+def test_the_switch_puts_the_new_rules_into_use_and_back_the_old_ones(house: House, reference: dict[str, dict[str, Rows]]) -> None:
+    by_old, by_new = expected(reference[PLAN_B], VERSION), expected(reference[LOWER], VERSION + 1)
+    log = (house.values.data / "logs" / "scoring.log").stat().st_size
+    told = done(house, "switch", SHADOW.name, "--wait", "120")
+    assert f"live: state of generation {SHADOW.name}" in told
+    assert stored(house) == by_new
+    assert (house.values.programmes / "zhuozhou-2023.yaml").read_text("utf-8") == LOWER
+    text = (house.values.data / "logs" / "scoring.log").read_text("utf-8")[log:]
+    taken = [json.loads(line) for line in text.splitlines() if '"partition taken"' in line]
+    log_end = {int(place.partition(":")[2]): end for place, end in log_ends(house).items()}
+    assert {one["partition"]: one["applied"] for one in taken if one["generation"] == SHADOW.name} == log_end  # nothing was read anew
+    standing = generations(house)
+    assert {name: row["is"] for name, row in standing.items()} == {"": "former", "same": "shadow", SHADOW.name: "live"}
+    assert "is live" in replay(house, "drop", SHADOW.name).stderr
+    assert "live services stand on" in replay(house, "--into", SHADOW.name).stderr
+
+    # The log goes on, for whoever is live now.
+    value = ROWS[0][1]
+    more = [(b"after-1", json.dumps(json.loads(value) | {"id": "after-1", "subject": "after-1"}).encode())]
+    asyncio.run(send(house.values.bootstrap, more))
+    fresh(house)
+    assert stored(house)["after-1"][0] == VERSION + 1
+
+    told = done(house, "back", "--wait", "120")
+    assert "live: state of generation (first)" in told
+    now = stored(house)
+    assert now.pop("after-1")[0] == VERSION
+    assert now == by_old
+    assert (house.values.programmes / "zhuozhou-2023.yaml").read_text("utf-8") == PLAN_B
+    assert {name: row["is"] for name, row in generations(house).items()} == {"": "live", "same": "shadow", SHADOW.name: "shadow"}
+    sent = [json.loads(value)["reminder_id"] for value in all_values(house, "learning.reminders")]
+    assert len(sent) == len(set(sent))
+
+
+def all_values(house: House, topic: str) -> list[bytes]:
+    consumer = KafkaConsumer(
+        bootstrap_servers=house.values.bootstrap, isolation_level="read_committed", enable_auto_commit=False, consumer_timeout_ms=3000
+    )
+    try:
+        tps = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+        consumer.assign(tps)
+        consumer.seek_to_beginning()
+        return [record.value for record in consumer if record.value]
+    finally:
+        consumer.close()
+
+
+def test_a_generation_that_was_live_can_be_brought_up_to_date_as_a_shadow(house: House, reference: dict[str, dict[str, Rows]]) -> None:
+    report = json.loads(done(house, "--into", SHADOW.name, "--json", "--limit", "0"))
+    mine = {one["programme"]: one for one in report["programmes"]}[gate_edge.PROGRAMME]
+    changed = said_changes(mine)
+    changed.pop("after-1", None)
+    assert changed == expected_changes(reference[PLAN_B], reference[LOWER])
+    now = stored(house, SHADOW.store)
+    assert now.pop("after-1")[0] == VERSION + 1
+    assert now == expected(reference[LOWER], VERSION + 1)
+
+
+def test_drop_leaves_nothing(house: House) -> None:
+    for generation in (SHADOW, Generation("same")):
+        assert "is gone" in done(house, "drop", generation.name)
+    assert not [place for place in ends(house) if "lower-gate" in place or ".same" in place]
+    databases = {row["name"] for row in rows(house, "SELECT name FROM system.databases")}
+    assert not databases & {"store_lower_gate", "marts_lower_gate", "store_same", "marts_same"} and {"store", "marts"} <= databases
+    assert generations(house).keys() == {""}
+    assert not list((house.values.data / "replay").glob("[a-z]*"))
+    again = json.loads(done(house, "--rules", str(SHIPPED), "--into", "same", "--json"))  # the name is free again
+    assert again["differs"] is False
+    done(house, "drop", "same")
