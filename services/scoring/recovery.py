@@ -158,8 +158,10 @@ async def _catch_up(reading: Reading, database: Database, told: Told) -> bool:
 async def _check_outputs(bootstrap: str, partition: int, generation: Generation, meta: Meta, state: State) -> None:
     """Outputs that end before what we wrote to them were deleted: nobody would ever reach the offsets that watermarks name."""
     tps = {TopicPartition(generation.topic(topic), partition): topic for topic in meta.outputs}
+    if not tps:
+        return
     async with Reading(bootstrap, *tps) as reading:
-        ends = await reading.ends() if tps else {}
+        ends = await reading.ends()
     for tp, end in ends.items():
         topic = tps[tp]
         if end < meta.outputs[topic]:

@@ -1,0 +1,221 @@
+"""State found again: from the disk's copy and the changelog's tail, after compaction, by another worker, and beside one that sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
+
+from schemas.topics import load_topics
+from services.scoring.disk import OnDisk
+from services.scoring.learners import InMemory, State
+from services.scoring.recovery import Stores, recover
+from services.scoring.store import STATE_TOPIC, Key, Meta, meta_row
+from services.scoring.writer import Writer
+from services.shared.generation import LIVE
+from services.shared.kafka import ensure_topics
+from services.shared.settings import ROOT, Settings
+from tests.committed import committed
+from tests.integration.local_stack import local_stack
+from tests.integration.test_scoring import PARTITIONS, Worker, end_of, history, last_values, plain, read, recount, send, wait_applied
+
+pytestmark = pytest.mark.servers
+RULES = ROOT / "schemas" / "programmes"
+SESSION = 10
+"""Seconds after which the group gives a silent worker's partitions to others."""
+
+
+@pytest.fixture
+def values() -> Iterator[Settings]:
+    with local_stack() as made:
+        ensure_topics(made.bootstrap, load_topics(), 1)
+        yield made
+
+
+def configure(bootstrap: str, kind: ConfigResourceType, name: str, **config: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    admin.alter_configs([ConfigResource(kind, name, configs={key.replace("_", "."): text for key, text in config.items()})])
+    admin.close()
+
+
+def cell(epoch: int, learner: str, name: str, value: bytes) -> tuple[bytes, bytes]:
+    return f"p|{learner}|{name}".encode(), epoch.to_bytes(4, "big") + value
+
+
+def everything(state: State) -> dict[Key, dict[str, bytes]]:
+    """Every cell's bytes."""
+    found = {}
+    for key in state.learners.everybody():
+        entry = state.learners.get(key)
+        assert entry is not None
+        found[key] = {name: entry.learner.encode(name) for name in entry.learner.names()}
+    return found
+
+
+def test_the_copy_on_disk_is_used_as_far_as_it_holds(values: Settings, tmp_path: Path) -> None:
+    """The tail alone is read after a restart; everything where another epoch has come, or the topic was replaced."""
+    stores, read_of = Stores(tmp_path, 1), []
+
+    async def commit(*rows: tuple[bytes, bytes | None], epoch: int) -> None:
+        writer = Writer(values.bootstrap, 1)
+        await writer.start()
+        await writer.write({STATE_TOPIC: [*rows, meta_row(Meta(epoch, "r", 0))]}, lambda _: {})
+        await writer.stop()
+
+    async def both() -> tuple[int, dict[Key, dict[str, bytes]]]:
+        """Records read by the one with a copy, and what both find."""
+        read_of.clear()
+        state = await recover(values.bootstrap, 1, LIVE, stores, lambda done, of: read_of.append(of))
+        in_memory = await recover(values.bootstrap, 1)
+        assert isinstance(state.learners, OnDisk) and isinstance(in_memory.learners, InMemory)
+        assert (state.meta, state.broken, state.highest_epoch) == (in_memory.meta, in_memory.broken, in_memory.highest_epoch)
+        found = everything(state)
+        assert found == everything(in_memory)
+        state.learners.close()
+        return sum(set(read_of)), found
+
+    def of(epoch: int, learner: str, *names: str) -> list[tuple[bytes, bytes]]:
+        return [*(cell(epoch, learner, name, b"\x90") for name in names), cell(epoch, learner, "@published", b"{}")]
+
+    async def body() -> None:
+        await commit(*of(1, "a", "sum", "works"), *of(1, "b", "sum"), epoch=1)
+        assert (await both())[0] >= 5
+        assert (await both())[0] <= 1  # the marker
+        await commit(*of(1, "c", "sum"), epoch=1)
+        told, found = await both()
+        assert told <= 5
+        assert found.keys() == {("p", "a"), ("p", "b"), ("p", "c")}
+        # A rebuild by another worker: `b` is no more, `a` has lost a cell.
+        gone = [(b"p|b|sum", None), (b"p|b|@published", None), (b"p|a|works", None)]
+        await commit(*of(2, "a", "sum"), *of(2, "c", "sum"), *gone, epoch=2)
+        told, found = await both()
+        assert told > 8
+        assert {key: sorted(cells) for key, cells in found.items()} == {("p", "a"): ["sum"], ("p", "c"): ["sum"]}
+        assert (await both())[0] <= 1
+        # One that died before its last transaction.
+        writer = Writer(values.bootstrap, 1)
+        await writer.start()
+        await writer.write({STATE_TOPIC: of(3, "a", "sum")}, lambda _: {})
+        await writer.stop()
+        state = await recover(values.bootstrap, 1, LIVE, stores)
+        assert state.broken and state.highest_epoch == 3
+        state.learners.close()
+
+    asyncio.run(body())
+
+
+@pytest.mark.timeout(400)
+def test_what_compaction_leaves_gives_the_same_state(values: Settings) -> None:
+    """Small segments, cleaned at once: nothing but each key's last record is left, and the totals are the same with and without a copy."""
+    configure(values.bootstrap, ConfigResourceType.BROKER, "1", log_cleaner_backoff_ms="200")
+    tight = {"segment_ms": "300", "min_cleanable_dirty_ratio": "0.001", "max_compaction_lag_ms": "500", "cleanup_policy": "compact"}
+    for topic in (STATE_TOPIC, "learning.progress"):
+        configure(values.bootstrap, ConfigResourceType.TOPIC, topic, **tight, max_message_bytes="67108864")
+    rows = history(5, 40, 1_500)
+    worker = Worker(values, CHALK_STATE="memory")
+    written = 0
+    for at in range(0, len(rows), 250):
+        asyncio.run(send(values.bootstrap, rows[at : at + 250]))
+        wait_applied(values.bootstrap, end_of(rows[: at + 250]))
+        time.sleep(0.4)
+        if at == 500:
+            worker.kill()
+            worker.start()
+    written = offsets(values, STATE_TOPIC)
+    until = time.monotonic() + 90
+    while (left := len(asyncio.run(committed(values.bootstrap, STATE_TOPIC, PARTITIONS)))) > written * 0.6:
+        assert time.monotonic() < until, (left, written)
+        asyncio.run(send(values.bootstrap, rows[:4]))  # known already; but segments only roll when something is written
+        time.sleep(0.5)
+        worker.kill()
+        worker.start()
+    for state in ("memory", "rocksdb", "rocksdb"):
+        worker.kill()
+        worker = Worker(values, CHALK_STATE=state)
+        more = history(50 + len(rows), 40, 100)
+        rows += more
+        asyncio.run(send(values.bootstrap, more))
+        wait_applied(values.bootstrap, {number: 0 for number in range(PARTITIONS)} | ends(values))
+        assert plain(last_values(asyncio.run(read(values.bootstrap, "learning.progress")))) == recount(rows, RULES)
+    worker.kill()
+    words = last_values(asyncio.run(read(values.bootstrap, "learning.watermarks", 1)))
+    assert {word["epoch"] for word in words.values()} == {1}  # found again each time, never counted anew
+
+
+def ends(values: Settings) -> dict[int, int]:
+    found = asyncio.run(committed(values.bootstrap, "learning.activity", PARTITIONS))
+    return {number: max((one.offset + 1 for one in found if one.partition == number), default=0) for number in range(PARTITIONS)}
+
+
+def offsets(values: Settings, topic: str) -> int:
+    """Offsets used, which compaction does not lower."""
+    found = asyncio.run(committed(values.bootstrap, topic, PARTITIONS))
+    return sum(max((one.offset + 1 for one in found if one.partition == number), default=0) for number in range(PARTITIONS))
+
+
+@pytest.mark.timeout(300)
+def test_a_worker_that_slept_past_its_session_changes_nothing(values: Settings) -> None:
+    """Two workers; one sleeps with work in hand until its partitions are another's, and goes on as if nothing had been."""
+    rows = history(9, 60, 2_400)
+    workers = [Worker(values), Worker(values)]
+    time.sleep(6)
+    for turn, at in enumerate(range(0, len(rows), 800)):
+        sleeper = workers[turn % 2].process
+        asyncio.run(send(values.bootstrap, rows[at : at + 400]))
+        if sleeper.poll() is None:
+            os.kill(sleeper.pid, signal.SIGSTOP)
+        asyncio.run(send(values.bootstrap, rows[at + 400 : at + 800]))
+        wait_applied(values.bootstrap, end_of(rows[: at + 800]))  # by the other
+        if turn < 2:
+            time.sleep(1)
+        os.kill(sleeper.pid, signal.SIGCONT)
+        time.sleep(2)
+        if sleeper.poll() is not None:  # it noticed that it was fenced; a supervisor starts it again
+            workers[turn % 2].start()
+    asyncio.run(send(values.bootstrap, rows[:50]))  # duplicates: whoever is awake goes on
+    time.sleep(3)
+    progress = asyncio.run(read(values.bootstrap, "learning.progress"))
+    for worker in workers:
+        worker.kill()
+    assert plain(last_values(progress)) == recount(rows, RULES)
+    versions: dict[bytes, list[int]] = {}
+    for _, key, value in progress:
+        version = json.loads(value or b"")["version"]
+        assert versions.get(key, []) < version
+        versions[key] = version
+    folders = sorted(path.name for path in (values.data / "scoring").iterdir())
+    assert folders == ["worker-0", "worker-1"]
+
+
+def test_the_disk_may_be_lost(values: Settings) -> None:
+    """A worker whose files are gone, or garbage, finds everything in Kafka, under the same epoch."""
+    rows = history(3, 30, 600)
+    worker = Worker(values)
+    asyncio.run(send(values.bootstrap, rows[:300]))
+    wait_applied(values.bootstrap, end_of(rows[:300]))
+    worker.kill()
+    files = [path for path in (values.data / "scoring").rglob("*") if path.is_file() and "kept" in path.parts]
+    assert len(files) >= 8
+    for path in files[::2]:
+        path.write_bytes(os.urandom(2_000))
+    worker.start()
+    asyncio.run(send(values.bootstrap, rows[300:450]))
+    wait_applied(values.bootstrap, end_of(rows[:450]))
+    worker.kill()
+    shutil.rmtree(values.data / "scoring")
+    worker.start()
+    asyncio.run(send(values.bootstrap, rows[450:]))
+    wait_applied(values.bootstrap, end_of(rows))
+    worker.stop()
+    progress = asyncio.run(read(values.bootstrap, "learning.progress"))
+    assert plain(last_values(progress)) == recount(rows, RULES)
+    assert {json.loads(value or b"")["version"][0] for _, _, value in progress} == {1}
