@@ -39,6 +39,8 @@ def report(outcome: Outcome, say: Callable[[str], None]) -> None:
         f"{sum(outcome.killed.values())} killed, {outcome.stops} stopped, {outcome.restarts} restarts; "
         f"{sum(outcome.rows.values())} rows compared, {len(outcome.differences)} differences, {outcome.seconds:.1f} s"
     )
+    if outcome.left_out:
+        say(f"  LEFT OUT: {outcome.left_out} times the disk of scoring should have been full; mounting a tmpfs is not permitted here")
     for text in outcome.differences[:SHOWN]:
         say(f"  ! {text}")
     if outcome.differences:

@@ -14,20 +14,24 @@ from typing import Any
 import httpx
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import DefaultPartitioner
 
 from tests.chaos.load import Delivery
 
 PARTITIONS = 4
-CONNECTIONS = 3
-PATIENCE_SECONDS = 4.0
+PATIENCE_SECONDS = (4.0, 1.0, 1.0)
+"""Of each connection: the impatient ones ask again before the door itself has given up."""
 MOST_TRIES = 400
 CLAIMED = {"learner_progress": ("programme", "learner_id"), "events": ("learner_id", "event_id")}
 """Relations whose claims are looked up, and by which columns."""
 
+partition = DefaultPartitioner()
+
 
 @dataclass
 class Said:
-    """What the door answered. `claims`: of each answered request (relation that has to have it, topic:partition -> next offset, what)."""
+    """What the door answered. `claims`: what it has accepted, as (topic:partition, next offset, what), to be looked up in each of CLAIMED
+    once freshness says that it is there."""
 
     requests: int = 0
     resent: int = 0
@@ -35,7 +39,7 @@ class Said:
     duplicate: int = 0
     direct: int = 0
     wrong: list[str] = field(default_factory=list)
-    claims: deque[tuple[str, dict[str, int], list[Delivery]]] = field(default_factory=deque)
+    claims: dict[str, list[tuple[str, int, Delivery]]] = field(default_factory=lambda: {name: [] for name in CLAIMED})
 
 
 class Client:
@@ -68,11 +72,11 @@ class Client:
         headers = {"authorization": f"Bearer {self._token}"}
         try:
             async with (
-                httpx.AsyncClient(base_url=self._url, headers=headers, timeout=PATIENCE_SECONDS, trust_env=False) as http,
+                httpx.AsyncClient(base_url=self._url, headers=headers, trust_env=False) as http,
                 asyncio.TaskGroup() as group,
             ):
-                for _ in range(CONNECTIONS):
-                    group.create_task(self._posting(http))
+                for patience in PATIENCE_SECONDS:
+                    group.create_task(self._posting(http, patience))
                 group.create_task(self._writing())
         except BaseException as error:  # the run sees it; nobody looks at a thread's traceback
             self.said.wrong.append(f"the client ended: {error!r}")
@@ -86,20 +90,20 @@ class Client:
             await asyncio.sleep(0.02)
         return None
 
-    async def _posting(self, http: httpx.AsyncClient) -> None:
+    async def _posting(self, http: httpx.AsyncClient, patience: float) -> None:
         while (batch := await self._taken(self._door)) is not None:
-            await self._post(http, batch)
+            await self._post(http, batch, patience)
             self._busy -= 1
             await asyncio.sleep(self._chance.uniform(0.02, 0.2))
 
-    async def _post(self, http: httpx.AsyncClient, batch: list[Delivery]) -> None:
+    async def _post(self, http: httpx.AsyncClient, batch: list[Delivery], patience: float) -> None:
         body = b"\n".join(one.value for one in batch)
         for _ in range(MOST_TRIES):
             if self._over.is_set():
                 return
             self.said.requests += 1
             try:
-                answer = await http.post("/v1/events", content=body, headers={"content-type": "application/x-ndjson"})
+                answer = await http.post("/v1/events", content=body, headers={"content-type": "application/x-ndjson"}, timeout=patience)
             except httpx.TransportError:  # nothing was promised: all of it again
                 answer = None
             if answer is not None and answer.status_code in (202, 422):
@@ -118,9 +122,11 @@ class Client:
                 self.said.wrong.append(f"rejected: {one.value[:300]!r}: {item['errors']}")
         self.said.accepted += answer["accepted"]
         self.said.duplicate += answer["duplicate"]
-        taken = [one for one, item in zip(batch, answer["items"], strict=True) if item["status"] == "accepted"]
-        if taken:
-            self.said.claims.extend((relation, answer["applied"], taken) for relation in CLAIMED)
+        for one, item in zip(batch, answer["items"], strict=True):
+            if item["status"] == "accepted" and one.event:
+                place = f"learning.activity:{partition(one.key.encode(), list(range(PARTITIONS)), [])}"
+                for claims in self.said.claims.values():
+                    claims.append((place, answer["applied"].get(place, 0), one))
 
     async def _writing(self) -> None:
         producer: AIOKafkaProducer | None = None

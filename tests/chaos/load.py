@@ -71,7 +71,7 @@ def load(seed: int, texts: Mapping[str, str], moments: Sequence[int], learners: 
             for one in generated:
                 event = {**one, "subject": learner, "programme": programme}
                 made.events.setdefault((programme, learner), []).append(event)
-                _send(made, rules[programme], event, moments, chance)
+                _send(made, rules[programme], event, moments, number % len(moments), chance)
     for deliveries in made.phases:
         _garbage(deliveries, seed, chance)
         chance.shuffle(deliveries)
@@ -81,9 +81,9 @@ def load(seed: int, texts: Mapping[str, str], moments: Sequence[int], learners: 
     return made
 
 
-def _send(made: Load, rules: Rules, event: Json, moments: Sequence[int], chance: random.Random) -> None:
-    """Into some phase: by the door where it takes the event then, and mostly then."""
-    at = chance.randrange(len(moments))
+def _send(made: Load, rules: Rules, event: Json, moments: Sequence[int], first: int, chance: random.Random) -> None:
+    """Into some phase from `first` on, so that each has learners nobody has met; mostly by the door, where it takes the event then."""
+    at = chance.randrange(first, len(moments))
     by_door = door_takes(rules, event, moments[at]) and chance.random() < 0.8
     if by_door:
         event = {name: value for name, value in event.items() if name != "ingested_at"}

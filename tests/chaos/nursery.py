@@ -172,7 +172,7 @@ def _become(child: Child, keeper: int, told: socket.socket) -> None:
         for source, target in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
         os.environ.clear()
-        os.environ.update(child.env)
+        os.environ.update(child.env, **{service.LIFE: str(child.restarts)})
         sys.argv = ["-m", child.module]
         service.main()
         code = 0

@@ -20,6 +20,7 @@ import msgspec
 
 from services.shared.settings import ROOT
 from tests.chaos.run import Outcome, Run, World
+from tests.chaos.schedule import phases
 from tests.chaos.stack import Stack
 
 PLANS = ("guopei-shaanxi-2023", "zhuozhou-2023")
@@ -39,7 +40,8 @@ def run(seeds: list[int], learners: int, recount: bool) -> None:
     folder = Path(tempfile.mkdtemp(prefix="chalk-chaos-"))
     texts = {name: (ROOT / "schemas" / "programmes" / f"{name}.yaml").read_text(encoding="utf-8") for name in PLANS}
     try:
-        with Stack(folder, texts) as stack:
+        small_disk = any(scene.name == "full" for seed in seeds for phase in phases(seed) for scene in phase.scenes)
+        with Stack(folder, texts, small_disk) as stack:
             world = World(dict(texts))
             for seed in seeds:
                 say(f"seed {seed}")

@@ -28,12 +28,24 @@ ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE = Path(__file__).with_name("planted.txt")
 LINKED = ("node_modules", "deploy/local/jars")
 SEED_SECONDS = 240
+
+
+class Need(NamedTuple):
+    """The scene in which a mistake shows, at best in a phase of that number, with a death at no later passing than `most`."""
+
+    scene: str
+    phase: int = 0
+    most: int = 9
+
+
 NEEDS = {
-    "meta-first": "after", "outputs-apart": "after", "no-skip": "after", "stateless": "after", "forgets-published": "after",
-    "reads-uncommitted": "before", "no-fencing": "halt", "acks-first": "insert", "early-freshness": "insert", "lost-at-stop": "stop",
-    "outage-swallowed": "outage", "promises-early": "storm", "remembers-early": "late storm", "early-watermark": "after",
+    "meta-first": Need("after"), "outputs-apart": Need("after"), "no-skip": Need("after"), "stateless": Need("after"),
+    "forgets-published": Need("after"), "reads-uncommitted": Need("before"), "no-fencing": Need("halt"), "acks-first": Need("insert"),
+    "early-freshness": Need("insert"), "lost-at-stop": Need("stop"), "outage-swallowed": Need("outage"), "promises-early": Need("storm"),
+    "remembers-early": Need("late storm"), "early-watermark": Need("after", 1, 2), "disk-ahead": Need("before"),
+    "stale-copy": Need("both"),
 }  # fmt: skip
-"""The scene in which a mistake shows. Seeds whose first phase has it are tried first; others find it as well, but later."""
+"""Seeds that have it are tried first; others find it as well, but later."""
 REST = ("Trouble", "TimeoutError", "KafkaError")
 """How it is told that the pipe came to no rest. On a machine that is busy with other things that proves nothing."""
 
@@ -53,17 +65,20 @@ def catalogue() -> dict[str, list[Mutant]]:
     return {name: list(changes) for name, changes in groupby(every, key=lambda one: one.name)}
 
 
-def suited(need: str, most: int) -> list[int]:
-    """Seeds whose schedule has the scene, those first that have it at once and are short."""
+def suited(need: Need | None, most: int) -> list[int]:
+    """Seeds whose schedule has the scene, those first that have it in its phase and are short."""
 
     def has(phase: Phase) -> bool:
-        return not need or any(scene.name == need for scene in phase.scenes)
+        if need is None:
+            return True
+        counts = [int(text.partition(":")[2]) for text in phase.deaths.values()]
+        return any(scene.name == need.scene for scene in phase.scenes) and all(count <= need.most for count in counts)
 
-    def score(seed: int) -> tuple[int, int, int]:
+    def score(seed: int) -> tuple[bool, bool, int, int]:
         plan = phases(seed)
-        at = next((number for number, phase in enumerate(plan) if has(phase)), len(plan))
+        wanted = need.phase if need else 0
         others = sum(scene.name in ("broker", "storm", "late storm") for phase in plan for scene in phase.scenes)
-        return (at, len(plan), others)
+        return (not has(plan[wanted]), not any(map(has, plan)), len(plan), others)
 
     return sorted(range(200), key=score)[:most]
 
@@ -84,7 +99,7 @@ def hunt(name: str, changes: Sequence[Mutant], seeds: int) -> Found:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chalk-planted-") as folder:
         tree = copy(Path(folder), changes)
-        chosen = ",".join(map(str, suited(NEEDS.get(name, ""), seeds)))
+        chosen = ",".join(map(str, suited(NEEDS.get(name), seeds)))
         argv = [sys.executable, "-m", "tests.chaos", "--seeds", chosen, "--stop", "--no-reconcile"]
         environment = {key: text for key, text in os.environ.items() if key != "PYTHONPATH" and not key.startswith("CHALK_")}
         with subprocess.Popen(

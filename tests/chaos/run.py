@@ -24,6 +24,8 @@ from tests.properties.reference.facts import fact_of, written
 from tests.properties.reference.rules import Rules, read_rules
 
 RELATIONS = 8
+NAMED = {"programme": "programme", "learner_id": "subject", "event_id": "id"}
+"""Columns, and what they are called in an event."""
 SETTLE_SECONDS = 60.0
 """On a machine that starts the stack in 10 s; as many times more as it takes longer."""
 MOST_DIFFERENCES = 2_000
@@ -35,12 +37,13 @@ class Trouble(Exception):
 
 @dataclass
 class Outcome:
-    """What a run did and found. `killed`: deaths by SIGKILL, by name; `rows`: compared, by relation."""
+    """What a run did and found. `killed`: deaths by SIGKILL; `left_out`: what this machine can't do; `rows`: compared, by relation."""
 
     seed: int
     killed: dict[str, int] = field(default_factory=dict)
     stops: int = 0
     restarts: int = 0
+    left_out: int = 0
     events: int = 0
     records: int = 0
     resent: int = 0
@@ -112,18 +115,20 @@ class Run:
 
     def _phase(self, phase: Phase, deliveries: list[Delivery], client: Client) -> None:
         scenes = "; ".join(f"{scene.name} {' '.join(scene.deaths.values())}".strip() for scene in phase.scenes)
-        self._note(f"clock {written(phase.start_ms)} at {phase.speed:g}{', other rules' if phase.rules else ''}: {scenes}")
+        rules = "" if phase.rules is None else f", other rules after {phase.rules:.1f} s"
+        self._note(f"clock {written(phase.start_ms)} at {phase.speed:g}, state in {phase.state}{rules}: {scenes}")
         self._all_done()
-        if phase.rules:
-            self.world.change()
-            self.stack.write_rules(self.world.texts)
-        self.stack.begin(phase.start_ms, phase.speed, phase.deaths, signal.Signals[phase.ends_by])
+        if phase.rules == 0:
+            self._other_rules()
+        self.stack.begin(phase)
         for name in SERVICES:  # so that what happens now happens to services at work
             self.stack.wait_up(name)
         if not self.world.declared:
             self._declare(phase.start_ms)
         client.put(deliveries)
         began = time.monotonic()
+        if phase.rules:
+            self._after(phase.rules, self._other_rules)
         for action in phase.actions:
             self._after(action.at, self._do, action)
         self._look(began + phase.seconds, client)
@@ -134,11 +139,22 @@ class Run:
             self._claims(client)
             time.sleep(0.1)
 
+    def _other_rules(self) -> None:
+        self.world.change()
+        self.stack.write_rules(self.world.texts)
+
     def _do(self, action: Action) -> None:
         self._note(str(action))
         if action.what == "storm":
             self._signal("kafka", signal.SIGKILL)
             self._after(action.seconds, self._signal, "ingest", signal.SIGKILL)
+        elif action.what == "full":
+            disk = self.stack.disk
+            if disk is None or not disk.fill():
+                self._note(f"THE DISK CAN'T BE FILLED HERE: {disk.why_not if disk else 'there is no small one'}")
+                self.outcome.left_out += 1
+            else:
+                self._after(action.seconds, disk.free)
         else:
             self._signal(action.who, signal.Signals[action.what])
             if action.seconds:
@@ -191,23 +207,26 @@ class Run:
         fresh = self._freshness()
         if len(fresh) < RELATIONS:
             return
-        for _ in range(len(client.said.claims)):
-            relation, applied, taken = client.said.claims.popleft()
-            if any(fresh[relation][1].get(place, 0) < offset for place, offset in applied.items()):
-                client.said.claims.append((relation, applied, taken))
+        for relation, columns in CLAIMED.items():
+            claims, applied = client.said.claims[relation], fresh[relation][1]
+            covered = [one for one in claims[:] if applied.get(one[0], 0) >= one[1]]
+            if not covered:
                 continue
-            params = {"ids": [one.key for one in taken]}
-            columns = ", ".join(CLAIMED[relation])
+            params = {"ids": sorted({taken.key for _, _, taken in covered})}
             try:
-                rows = self._database.execute(f"SELECT {columns} FROM marts.{relation} WHERE learner_id IN %(ids)s", params)
+                rows = self._database.execute(f"SELECT {', '.join(columns)} FROM marts.{relation} WHERE learner_id IN %(ids)s", params)
             except Exception as error:
                 self._database.disconnect()
                 if is_outage(error):
                     return
                 raise
-            events = [one.event for one in taken if one.event]
-            wanted = {(e["programme"], e["subject"]) if relation == "learner_progress" else (e["subject"], e["id"]) for e in events}
-            absent = wanted - {(str(one), str(other)) for one, other in rows}
+            there = {(str(one), str(other)) for one, other in rows}
+            absent = set()
+            for claim in covered:
+                claims.remove(claim)
+                event = claim[2].event or {}
+                if (event[NAMED[columns[0]]], event[NAMED[columns[1]]]) not in there:
+                    absent.add(f"{event['subject']} {event['id']} at {claim[0]} before {claim[1]}")
             if absent:
                 self.outcome.differences.append(f"freshness says that {relation} has {applied}, but it lacks {sorted(absent)}")
 
@@ -215,6 +234,8 @@ class Run:
         """Until every delivery is answered and every relation has everything up to the clock's moment."""
         self._all_done()
         self.stack.quiet()
+        if self.stack.disk:
+            self.stack.disk.free()
         for name in ("kafka", "clickhouse", *SERVICES):
             self.stack.signal(name, signal.SIGCONT)
         until = time.monotonic() + SETTLE_SECONDS * self.stack.slowness

@@ -28,8 +28,8 @@ SPEED = 5_000
 PHASE_SECONDS = 3.6
 KILLS = {2: 5, 3: 4}
 """Single kills of a phase, by how many phases there are."""
-STALL_SECONDS = 2.0
-"""After which the door says that the brokers do not acknowledge."""
+IMPATIENCE_SECONDS = 1.0
+"""After which some clients ask again (`client.py`)."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Scene:
 @dataclass(frozen=True)
 class Phase:
     """The clock from `start_ms` on at `speed`, and what happens in so many `seconds` from when the services are up.
-    `ends_by`: the signal by which the services before it end; `rules`: whether the rule files change with it."""
+    `ends_by`: the signal by which the services before it end; `rules`: when the rule files change, not at all (None), with it (0) or so
+    many seconds later, while the services are at work; `state`: where scoring keeps its own."""
 
     start_ms: int
     speed: float
@@ -66,7 +67,8 @@ class Phase:
     actions: tuple[Action, ...]
     seconds: float
     ends_by: str
-    rules: bool
+    rules: float | None
+    state: str
 
     @property
     def deaths(self) -> dict[str, str]:
@@ -87,8 +89,18 @@ def phases(seed: int) -> list[Phase]:
         scenes = _scenes(chance)
         actions = sorted((*(one for scene in scenes for one in scene.actions), *_kills(chance, scenes, KILLS[len(starts)])), key=_at)
         ends_by = chance.choice(("SIGTERM", "SIGKILL", "SIGKILL"))
-        found.append(Phase(start, speed, scenes, tuple(actions), PHASE_SECONDS, ends_by, at > 0 and chance.random() < 0.25))
+        state = chance.choice(("rocksdb", "rocksdb", "rocksdb", "memory"))
+        rules = _rules(chance, first=at == 0, final=at == len(starts) - 1)
+        found.append(Phase(start, speed, scenes, tuple(actions), PHASE_SECONDS, ends_by, rules, state))
     return found
+
+
+def _rules(chance: random.Random, first: bool, final: bool) -> float | None:
+    """Before the last phase also meanwhile: at the end of each phase all are restarted, so nobody is left with the former ones."""
+    how = chance.random()
+    if how < 0.15 and not first:
+        return 0.0
+    return chance.uniform(0.3, 2.0) if how < 0.3 and not final else None
 
 
 def _at(action: Action) -> float:
@@ -120,12 +132,15 @@ def _scenes(chance: random.Random) -> tuple[Scene, ...]:
 
 
 def _scoring(chance: random.Random) -> Scene:
-    who, name = chance.choice(WORKERS), chance.choice(("begin", "before", "after", "after", "zombie", "halt", "both"))
+    who, name = chance.choice(WORKERS), chance.choice(("begin", "before", "after", "after", "kept", "zombie", "halt", "both", "full"))
     if name == "zombie":  # taken for dead, and comes back
         stop = Action(chance.uniform(0.2, 1.2), "SIGSTOP", who, SESSION_SECONDS + chance.uniform(0.6, 1.5))
-        return Scene(name, {}, (stop,), frozenset({who}))
+        return Scene(name, {}, (stop,), frozenset(WORKERS))
     if name == "halt":  # the same with a batch that is folded and not committed
-        return Scene(name, {who: f"halt-before:{chance.randint(1, 3)}"}, (), frozenset({who}))
+        return Scene(name, {who: f"halt-before:{chance.randint(2, 6)}"}, (), frozenset(WORKERS))
+    if name == "full":  # what the workers keep on disk has no room for a while
+        fill = Action(chance.uniform(0.5, 1.5), "full", "disk", chance.uniform(0.8, 2.0))
+        return Scene(name, {}, (fill,), frozenset({who}))
     if name == "both":  # nobody is left who could take over
         at = chance.uniform(0.8, 2.8)
         return Scene(name, {}, tuple(Action(at, "SIGKILL", one) for one in WORKERS), frozenset(WORKERS))
@@ -152,6 +167,6 @@ def _brokers(chance: random.Random) -> Scene:
         return Scene(name, {}, (Action(at, "SIGKILL", "kafka"),), frozenset({"kafka"}))
     if name == "pause":
         return Scene(name, {}, (Action(at, "SIGSTOP", "kafka", chance.uniform(0.5, 2.5)),), frozenset({"kafka"}))
-    # What the door has not got rid of must not be promised; late: after it has told the client that the brokers are silent.
-    later = chance.uniform(0.2, 1.2) if name == "storm" else STALL_SECONDS + chance.uniform(0.6, 1.2)
+    # What the door has not got rid of must not be promised; late: when the impatient have asked again.
+    later = chance.uniform(0.2, 1.2) if name == "storm" else IMPATIENCE_SECONDS + chance.uniform(0.6, 1.2)
     return Scene(name, {}, (Action(at, "storm", "kafka, then ingest", later),), frozenset({"kafka", "ingest"}))

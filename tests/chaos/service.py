@@ -1,7 +1,9 @@
 """One service as the chaos runs start it: the real program, with a chance to die where it hurts.
 
-CHAOS_DIE=PLACE:COUNT makes the process dawdle, then kill itself (SIGKILL), when it passes PLACE for the COUNT-th time:
-`begin` after a transaction was begun, `before` it is committed, `after` it was; `insert` before rows go to ClickHouse, `inserted` after.
+CHAOS_DIE=PLACE:COUNT makes the process dawdle, then kill itself (SIGKILL), when it passes PLACE for the COUNT-th time, once more in each
+life (CHAOS_LIFE) than in the one before:
+`begin` after a transaction was begun, `before` it is committed, `after` it was, `kept` when it is also on the worker's disk; `insert`
+before rows go to ClickHouse, `inserted` after.
 CHAOS_DIE=halt-PLACE:COUNT stops it there (SIGSTOP) for longer than its session lasts: it is taken for dead, and then goes on.
 Neither once the file CHAOS_QUIET is there. CHAOS_SESSION is the consumer groups' session timeout in seconds, so that a dead worker is
 missed sooner than by the default of 10. Nothing of this is known to the services.
@@ -16,13 +18,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import aiokafka
 
-DIE, SESSION, QUIET = "CHAOS_DIE", "CHAOS_SESSION", "CHAOS_QUIET"
+DIE, SESSION, QUIET, LIFE = "CHAOS_DIE", "CHAOS_SESSION", "CHAOS_QUIET", "CHAOS_LIFE"
 DAWDLE_SECONDS = 0.8
 """Longer than offsets wait for their commit (0.5 s): what was acknowledged too early is committed by the time of death."""
+WATCH_SECONDS = 0.3
+"""Between two looks at the rule files."""
 HALT_SESSIONS = 2.0
 """How many sessions a halt lasts: by then the partitions are somebody else's, who has applied the same records."""
 
@@ -30,11 +34,11 @@ HALT_SESSIONS = 2.0
 class Death:
     """Counts passings of one place, and dies or halts at one of them."""
 
-    def __init__(self, text: str, session: float) -> None:
+    def __init__(self, text: str, life: int, session: float) -> None:
         place, _, count = text.partition(":")
         self.halts = place.startswith("halt-")
         self.place = place.removeprefix("halt-")
-        self.left = int(count or 0)
+        self.left = int(count) + life if count else 0
         self.session = session
 
     def at(self, place: str) -> None:
@@ -57,9 +61,11 @@ class Death:
 
 def prepare(death: Death, session: float) -> None:
     """Put the places where one may die into the clients that the services use; before any module of theirs is loaded."""
-    from services.shared import clickhouse, stream
+    from services.shared import clickhouse, rules_watch, stream
 
     (stream.BatchApp.__init__.__kwdefaults__ or {})["session_timeout"] = session
+    rules_watch.RulesWatch.__init__.__defaults__ = (WATCH_SECONDS,)
+    rules_watch.restart = _restart
     producer = aiokafka.AIOKafkaProducer
     commit: Callable[[Any], Awaitable[None]] = producer.commit_transaction
     begin: Callable[[Any], Awaitable[None]] = producer.begin_transaction
@@ -87,10 +93,32 @@ def prepare(death: Death, session: float) -> None:
     clickhouse.insert = inserted
 
 
+def _prepare_disk(death: Death) -> None:
+    from services.scoring.disk import Database
+
+    write: Callable[..., None] = Database.write
+
+    def written(self: Database, rows: Any, offset: int | None = None) -> None:
+        write(self, rows, offset)
+        death.at("kept")
+
+    Database.write = written  # type: ignore[method-assign]
+
+
+def _restart(module: str) -> NoReturn:
+    """As the product's, but into the wrapper again."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "tests.chaos.service", module])
+
+
 def main() -> None:
     """`-m MODULE` in sys.argv: be that service."""
     session = float(os.environ[SESSION])
-    prepare(Death(os.environ.get(DIE, ""), session), session)
+    death = Death(os.environ.get(DIE, ""), int(os.environ[LIFE]), session)
+    prepare(death, session)
+    if sys.argv[1] == "services.scoring":
+        _prepare_disk(death)
     runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
 
 

@@ -23,8 +23,9 @@ from deploy.local.supervisor import Process, Supervisor, read_state, tail
 from services.shared.clock import Clock, parse_clock
 from services.shared.settings import Settings
 from services.shared.tokens import TokenStore
+from tests.chaos.disk import Disk
 from tests.chaos.nursery import Nursery
-from tests.chaos.schedule import SERVERS, SERVICES, SESSION_SECONDS
+from tests.chaos.schedule import SERVERS, SERVICES, SESSION_SECONDS, Phase
 from tests.chaos.service import DIE, QUIET, SESSION
 from tests.properties.reference.facts import written
 
@@ -39,12 +40,14 @@ STOP_SECONDS = 8.0
 class Stack:
     """A context: servers are up and topics are made at entry, all is gone at exit. Services start with the first `begin`."""
 
-    def __init__(self, folder: Path, texts: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, texts: Mapping[str, str], small_disk: bool = False) -> None:
+        """`small_disk`: what scoring keeps gets a file system of its own, which can be filled."""
         self.rules = folder / "rules"
         self.values = with_free_ports(Settings(data=folder)).model_copy(update={"programmes": self.rules, "tick_seconds": 0.25})
         self.ports = dict(zip(SERVICES, (self.values.ingest_port, *free_ports(11)[8:]), strict=True))
         self.write_rules(texts)
         self._quiet = folder / "quiet"
+        self.disk = Disk(folder / "scoring") if small_disk else None
         self.supervisor = Supervisor(folder)
         self.nursery = Nursery(folder)
         self.token = ""
@@ -58,6 +61,8 @@ class Stack:
         try:
             began = time.monotonic()
             check_tools()
+            if self.disk:
+                self.disk.mount()
             specs = [replace(_quick(spec), ready_seconds=240) for spec in stack_processes(self.values)]
             for spec in specs:
                 self.supervisor.start(spec, wait=False)
@@ -81,6 +86,8 @@ class Stack:
                 self.signal(name, signal.SIGCONT)  # what is stopped would not hear that it is to end
         self.nursery.__exit__(None, None, None)
         self.supervisor.stop()
+        if self.disk:
+            self.disk.unmount()
 
     def write_rules(self, texts: Mapping[str, str]) -> None:
         """The rule files as the services find them at their next start."""
@@ -90,14 +97,15 @@ class Stack:
             new.write_text(text, encoding="utf-8")
             new.replace(self.rules / f"{name}.yaml")
 
-    def begin(self, start_ms: int, speed: float, deaths: Mapping[str, str], number: int = signal.SIGTERM) -> Clock:
-        """End every service by the signal `number`; start it with the clock at `start_ms`. `deaths`: where it dies, see `service.py`."""
-        now = parse_clock(f"{written(start_ms)}@{speed:g}")
+    def begin(self, phase: Phase) -> Clock:
+        """End every service as the phase says, and start it with the phase's clock."""
+        now = parse_clock(f"{written(phase.start_ms)}@{phase.speed:g}")
         self._began_services += int(self.nursery.status()["restarts"])
-        self.nursery.end(number, STOP_SECONDS * self.slowness)
+        self.nursery.end(signal.Signals[phase.ends_by], STOP_SECONDS * self.slowness)
         self._quiet.unlink(missing_ok=True)
         for name in SERVICES:
-            self.nursery.keep(name, MODULES[name], self._environment(name, now, deaths.get(name, "")), self.log(name))
+            environment = self._environment(name, now, phase.deaths.get(name, ""), phase.state)
+            self.nursery.keep(name, MODULES[name], environment, self.log(name))
         return now
 
     def quiet(self) -> None:
@@ -107,11 +115,14 @@ class Stack:
     def log(self, name: str) -> Path:
         return self.supervisor.log(name)
 
-    def _environment(self, name: str, clock: Clock, death: str) -> dict[str, str]:
+    def _environment(self, name: str, clock: Clock, death: str, state: str) -> dict[str, str]:
         port = self.ports[name]
         values = self.values.model_copy(
-            update={"clock": clock.text(), "ingest_port": self.ports["ingest"], "scoring_metrics_port": port, "loader_metrics_port": port}
-        )
+            update={
+                "clock": clock.text(), "ingest_port": self.ports["ingest"], "scoring_metrics_port": port, "loader_metrics_port": port,
+                "state": state,
+            }
+        )  # fmt: skip
         kept = {key: text for key, text in os.environ.items() if not key.startswith("CHALK_")}
         given = {f"CHALK_{key.upper()}": str(value) for key, value in values.model_dump().items()}
         return {**kept, **given, DIE: death, QUIET: str(self._quiet), SESSION: f"{SESSION_SECONDS * self.slowness:g}"}
