@@ -233,7 +233,7 @@ def drop_command(name: _Name) -> None:
                 desk.client.execute(f"DROP DATABASE IF EXISTS {database} SYNC")
             for folder in desk.conf.data.resolve().glob(f"scoring/worker-*/{generation.state_topic}"):
                 shutil.rmtree(folder, ignore_errors=True)
-            shutil.rmtree(shadow.folder)
+            shutil.rmtree(shadow.rules, ignore_errors=True)  # and with them the folder: see `held`
         typer.echo(f"{name} is gone: {len(topics)} topics, its tables and its folder")
 
 

@@ -99,10 +99,14 @@ class Shadow:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """For one command alone. Raises Refused where another has it."""
+        """For one command alone. A folder that no rule files came into goes away again. Raises Refused where another has it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with _locked(self.folder / "lock", f"another `chalk replay` works on {self.generation.name}"):
-            yield
+            try:
+                yield
+            finally:
+                if not self.exists:
+                    shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def busy(self) -> bool:

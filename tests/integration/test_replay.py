@@ -299,10 +299,14 @@ def test_what_is_wrong_is_said_and_changes_nothing(house: House, tmp_path: Path)
 
 def test_the_switch_puts_the_new_rules_into_use_and_back_the_old_ones(house: House, reference: dict[str, dict[str, Rows]]) -> None:
     by_old, by_new = expected(reference[PLAN_B], VERSION), expected(reference[LOWER], VERSION + 1)
+    changed = expected_changes(reference[PLAN_B], reference[LOWER])
+    flags_differ = {learner for learner, changes in changed.items() if any(part == "flag" for part, *_ in changes)}
+    counted = {topic: len(all_values(house, topic)) for topic in ("learning.attention", "learning.reminders")}
     log = (house.values.data / "logs" / "scoring.log").stat().st_size
     told = done(house, "switch", SHADOW.name, "--wait", "120")
     assert f"live: state of generation {SHADOW.name}" in told
     assert stored(house) == by_new
+    after_switch = told_since(house, counted)
     assert (house.values.programmes / "zhuozhou-2023.yaml").read_text("utf-8") == LOWER
     text = (house.values.data / "logs" / "scoring.log").read_text("utf-8")[log:]
     taken = [json.loads(line) for line in text.splitlines() if '"partition taken"' in line]
@@ -327,11 +331,17 @@ def test_the_switch_puts_the_new_rules_into_use_and_back_the_old_ones(house: Hou
     assert now == by_old
     assert (house.values.programmes / "zhuozhou-2023.yaml").read_text("utf-8") == PLAN_B
     assert {name: row["is"] for name, row in generations(house).items()} == {"": "live", "same": "shadow", SHADOW.name: "shadow"}
-    sent = [json.loads(value)["reminder_id"] for value in all_values(house, "learning.reminders")]
-    assert len(sent) == len(set(sent))
+    assert after_switch <= flags_differ and after_switch  # whose flags are the same by both rules hears nothing, there or back
+    assert told_since(house, counted) - {"after-1"} <= flags_differ
+
+
+def told_since(house: House, counted: dict[str, int]) -> set[str]:
+    """Learners of whom the flags' log or a reminder has said anything since."""
+    return {json.loads(value)["learner_id"] for topic, count in counted.items() for value in all_values(house, topic)[count:]}
 
 
 def all_values(house: House, topic: str) -> list[bytes]:
+    """In the order of time."""
     consumer = KafkaConsumer(
         bootstrap_servers=house.values.bootstrap, isolation_level="read_committed", enable_auto_commit=False, consumer_timeout_ms=3000
     )
@@ -339,7 +349,7 @@ def all_values(house: House, topic: str) -> list[bytes]:
         tps = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
         consumer.assign(tps)
         consumer.seek_to_beginning()
-        return [record.value for record in consumer if record.value]
+        return [record.value for record in sorted(consumer, key=lambda record: record.timestamp)]
     finally:
         consumer.close()
 
