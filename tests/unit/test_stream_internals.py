@@ -6,9 +6,13 @@ from importlib.metadata import version
 import aiokafka
 import faust
 import pytest
+from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from faust.transport.drivers import aiokafka as driver
 
-from services.shared.stream import INTERNALS
+from services.shared import stream
+from services.shared.stream import INTERNALS, TP
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +43,19 @@ def test_the_worker_consumer_is_made_where_we_set_its_isolation():
 
 def test_isolation_level_is_read_when_the_consumer_starts():
     assert "self._isolation_level" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
+
+
+def test_the_deserializers_reach_where_records_are_made():
+    assert "self._key_deserializer" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
+    assert "self._key_deserializer" in inspect.getsource(PartitionRecords.__init__)
+    assert "self._consumer_record(tp, record)" in inspect.getsource(PartitionRecords._unpack_records)
+
+
+def test_only_the_streams_own_consumer_hands_records_over_as_they_were_read():
+    builder = DefaultRecordBatchBuilder(2, 0, False, -1, -1, 0, 10_000)
+    builder.append(0, 1_700_000_000_000, b"k", b"v", [])
+    bytes_of_batch = bytes(builder.build())
+    for deserializer, copied in ((stream._as_read, False), (None, True)):
+        [record] = PartitionRecords(TP("t", 0), MemoryRecords(bytes_of_batch), [], 0, deserializer, None, True, 0)
+        assert (record.offset, record.timestamp, record.timestamp_type, record.key, record.value) == (0, 1_700_000_000_000, 0, b"k", b"v")
+        assert isinstance(record, aiokafka.ConsumerRecord) == copied

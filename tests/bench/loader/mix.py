@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 PLAN = "zhuozhou-2023"
 COURSES = ("c-reading", "c-writing", "c-maths", "c-classroom")
 OPENS = datetime(2023, 6, 2, tzinfo=UTC)
-ACCEPTED = "2023-12-20T00:00:00.000Z"
-"""`ingested_at` of all: a log that is read again, at the end of the programme."""
+ACCEPTED = datetime(2023, 12, 19, tzinfo=UTC)
+"""`ingested_at` of the first: a log that is read again, at the end of the programme."""
+REQUEST = 100
+"""Events that come in one request, so have one `ingested_at`; the next comes a millisecond later."""
 EACH = 100
 """Events of one learner."""
 GROUP = 200
@@ -65,15 +67,18 @@ def life(number: int) -> Iterator[Made]:
             data |= {"session_id": f"session-{number}-{at}"}
         item = {
             "specversion": "1.0", "id": f"{learner}/{at}", "source": "/platforms/bench", "type": f"chalkstream.{kind}.v1",
-            "subject": learner, "time": _text(moment), "programme": PLAN, "data": data, "ingested_at": ACCEPTED,
+            "subject": learner, "time": _text(moment), "programme": PLAN, "data": data,
         }  # fmt: skip
         yield Made(learner.encode(), json.dumps(item, separators=(",", ":")).encode())
 
 
 def traffic(events: int) -> Iterator[Made]:
     """That many events, rounded up to whole learners, interleaved within groups of learners."""
-    learners = -(-events // EACH)
+    learners, number = -(-events // EACH), 0
     for first in range(0, learners, GROUP):
         lives = [life(number) for number in range(first, min(first + GROUP, learners))]
         for turn in zip(*lives, strict=True):
-            yield from turn
+            for made in turn:
+                stamp = (ACCEPTED + timedelta(milliseconds=number // REQUEST)).isoformat(timespec="milliseconds")[:23]
+                yield Made(made.key, made.value[:-1] + f',"ingested_at":"{stamp}Z"}}'.encode())
+                number += 1
