@@ -17,6 +17,7 @@ from tests.unit.test_reading_bulk import ITEM, NOW, ODD, PIECES, data, text
 
 DATA: dict[str, dict[str, Any]] = {
     "assessment.chosen": {"course_id": "c-1", "form": "paper"},
+    "assignment.graded": {"course_id": "c-1", "assignment_id": "a-1", "score": 0.85, "grader_id": "t-1"},
     "assignment.submitted": {"course_id": "c-1", "assignment_id": "a-1", "submission_id": "s-1", "fingerprint": 'f"\\\x7f\n/'},
     "certificate.issued": {"certificate_id": "c-1"},
     "course.dropped": {"course_id": "c-1"},
@@ -29,12 +30,12 @@ DATA: dict[str, dict[str, Any]] = {
     "platform.visited": {},
     "post.published": {"course_id": "c-1", "post_id": "p-1", "kind": "reply", "reply_to": "p-0"},
     "post.removed": {"post_id": "p-1", "course_id": "c-1"},
+    "process.marked": {"course_id": "c-1", "score": 1, "marker_id": "t-1"},
     "reminder.delivered": {"reminder_id": "r-1", "channel": "sms"},
     "work.removed": {"work_id": "w-1"},
     "work.reviewed": {"work_id": "w-1", "verdict": "returned"},
 }
 LONG: dict[str, dict[str, Any]] = {
-    "assignment.graded": {"course_id": "c-1", "assignment_id": "a-1", "score": 0.85, "grader_id": "t-1"},
     "exam.marked": {"course_id": "c-1", "attempt_id": "a-1", "form": "paper", "score": 1, "sat_at": "2023-06-01T08:00:00Z"},
     "learner.enrolled": {"class_id": "k-1", "birth_year": 1980, "gender": "female"},
     "work.published": {"work_id": "w-1", "kind": "lesson_design", "course_id": "c-1"},
@@ -91,6 +92,36 @@ def test_every_type_with_each_field_missing_null_or_wrong_is_answered_the_same(k
         taken += quick is not None
     assert (taken > 0) == (kind in DATA)
     assert isinstance(read_record(b"L1", of(kind, said), NOW, partition_of(b"L1", 4), 4), Event)
+
+
+SCORES = [
+    "0",
+    "1",
+    "0.5",
+    "0.8500",
+    "0.0001",
+    "0.00001",
+    "1.0",
+    "-0",
+    "0.0",
+    "1e0",
+    "5e-1",
+    "01",
+    "0.",
+    ".5",
+    "1.1",
+    "-0.5",
+    "NaN",
+    "0.50000000000000000001",
+]
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_every_way_to_write_a_score_is_answered_the_same(score: str) -> None:
+    both(text())
+    quick, long = both(of("assignment.graded", DATA["assignment.graded"]).replace(b"0.85", score.encode()))
+    assert quick is None or quick == long
+    assert (quick is not None) == (score in ("0", "1", "0.5", "0.0001"))
 
 
 def test_twins_of_attributes_are_answered_the_same() -> None:

@@ -3,12 +3,13 @@
 `quick_rows` answers only where the long way (`rows.activity_rows`) would answer the very same rows, and leaves to that whatever is
 unusual, let alone wrong. So it judges nothing by itself: a test feeds both with the same records.
 
-It takes study, and the types whose data is nothing but ids and words of a list: with the envelope they are all checked by typed decoding,
-sets of ids met before, and instants by halves met before.
+It takes study, and the types whose data is nothing but ids, words of a list and plain scores: with the envelope they are all checked by
+typed decoding, sets of ids met before, and instants by halves met before.
 """
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from json.encoder import encode_basestring
 from types import NoneType
@@ -18,7 +19,7 @@ import msgspec
 
 from schemas.activity import LEARNER_TYPES, StudyChannel, StudyRecorded, WorkPublished
 from schemas.bulk import IDS, STUDY, is_id, quick_ms, remembered
-from schemas.envelope import GOOD_SOURCES, Fingerprint, Frozen, Id
+from schemas.envelope import GOOD_SOURCES, Fingerprint, Frozen, Id, Score
 from schemas.instants import rfc3339
 from schemas.reading import AHEAD_MS, LONGEST_S, partition_of
 from schemas.verdicts import Bad
@@ -66,27 +67,33 @@ class _Study(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     session_id: str | None = None
 
 
+_ID, _TEXT, _SCORE = range(3)
+_score = re.compile(rb"0(?:\.[0-9]{0,3}[1-9])?|1").fullmatch
+"""Scores that are written as the digest's content writes them."""
+
+
 class _Plain(NamedTuple):
-    """A type of ids and words: how its data is decoded, then for each field by name: whether it is an id, and its key as JSON text."""
+    """A type of ids, words and scores: how its data is decoded, then for each field by name: what it is, and its key as JSON text."""
 
     decode: Any
-    fields: list[tuple[str, bool, str]]
+    fields: list[tuple[str, int, str]]
 
 
 def _plain(model: type[Frozen]) -> _Plain | None:
     """None where a field is anything else."""
     fields: list[tuple[str, Any, Any]] = []
-    kinds: list[tuple[str, bool, str]] = []
+    kinds: list[tuple[str, int, str]] = []
     for name, hint in sorted(get_type_hints(model, include_extras=True).items()):
         if name not in model.model_fields:
             continue
         options = [option for option in (get_args(hint) if NoneType in get_args(hint) else (hint,)) if option is not NoneType]
-        if len(options) != 1 or not (options[0] in (Id, Fingerprint) or get_origin(options[0]) is Literal):
+        option = options[0]
+        is_word, is_optional = get_origin(option) is Literal, not model.model_fields[name].is_required()
+        if len(options) != 1 or not (is_word or option in (Id, Fingerprint) or (option == Score and not is_optional)):
             return None
-        kind = options[0] if get_origin(options[0]) is Literal else str
-        is_optional = not model.model_fields[name].is_required()
+        kind = option if is_word else msgspec.Raw if option == Score else str
         fields.append((name, kind | None if is_optional else kind, None if is_optional else msgspec.NODEFAULT))
-        kinds.append((name, options[0] == Id, f'"{name}":'))
+        kinds.append((name, _ID if option == Id else _SCORE if option == Score else _TEXT, f'"{name}":'))
     form = msgspec.defstruct(model.__name__, fields, forbid_unknown_fields=True, kw_only=True, gc=False)
     return _Plain(msgspec.json.Decoder(form).decode, kinds)
 
@@ -158,16 +165,22 @@ def quick_rows(
                 return None
             form = plain.decode(raw)
             parts = []
-            for name, must_be_id, start in plain.fields:
+            for name, kind, start in plain.fields:
                 text = getattr(form, name)
                 if text is None:
                     continue
-                if must_be_id:
+                if kind == _ID:
                     if not (text in IDS or is_id(text)):
                         return None
-                elif not 1 <= len(text) <= 256:
+                    parts.append(f'{start}"{text}"')
+                elif kind == _TEXT:
+                    if not 1 <= len(text) <= 256:
+                        return None
+                    parts.append(start + encode_basestring(text))
+                elif _score(text) is not None:
+                    parts.append(start + str(text, "ascii"))
+                else:
                     return None
-                parts.append(start + encode_basestring(text))
             data, own_ms = ",".join(parts), time_ms
             course, class_id = getattr(form, "course_id", None) or "", getattr(form, "class_id", None) or ""
     except (msgspec.MsgspecError, Bad):
