@@ -7,6 +7,7 @@ finds a state made by exactly these rules, goes on from it, and publishes everyb
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,6 +69,10 @@ def caught_up(desk: Desk, shadow: Shadow) -> Iterator[Workers]:
     generation, folder = shadow.generation, shadow.folder
     if desk.live_on(generation):
         raise Refused(f"the live services stand on {generation.name}: it is brought up to date by them")
+    if shadow.was_live.exists():
+        desk.say(f"{generation.name} was live since it was built: it is built anew, from the log's start")
+        clear(desk, shadow)
+        shadow.was_live.unlink()
     desk.broker.ensure(generation)
     for one in (LIVE, generation):
         migrate(desk.client, generation=one)
@@ -131,6 +136,20 @@ class _Patience:
         time.sleep(LOOK_SECONDS)
 
 
+def clear(desk: Desk, shadow: Shadow) -> list[str]:
+    """Delete what a shadow has made: its topics, tables and what lies on this machine's disk of its state. Returns the topics.
+
+    Raises Refused where workers are at it.
+    """
+    generation = shadow.generation
+    topics = desk.broker.drop(generation)
+    for database in (generation.marts, generation.store):
+        desk.client.execute(f"DROP DATABASE IF EXISTS {database} SYNC")
+    for folder in desk.conf.data.resolve().glob(f"scoring/worker-*/{generation.state_topic}"):
+        shutil.rmtree(folder, ignore_errors=True)
+    return topics
+
+
 def switch(desk: Desk, shadow: Shadow, wait: float) -> str:
     """Bring the shadow up to date, put its rule files into use, and wait until the live services work by them; returns what to tell.
 
@@ -147,6 +166,7 @@ def switch(desk: Desk, shadow: Shadow, wait: float) -> str:
             with caught_up(desk, shadow):
                 pass
         before = desk.broker.words()
+        shadow.was_live.touch()
         kept = desk.programmes.put(shadow.rules)
         desk.say(f"rule files of {name} are in {desk.conf.programmes}; the former ones are kept in {kept}")
         return _taken(desk, before, wait)

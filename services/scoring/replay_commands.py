@@ -23,7 +23,7 @@ from rich.table import Table
 
 from schemas.programme import Programme, RuleError, digest, load_programmes
 from schemas.topics import load_topics
-from services.scoring.replay import Desk, NotTaken, back, caught_up, shown, switch
+from services.scoring.replay import Desk, NotTaken, back, caught_up, clear, shown, switch
 from services.scoring.replay_compare import Found, compare
 from services.scoring.replay_files import Refused, Shadow, generations, proposed
 from services.scoring.replay_kafka import Broker
@@ -228,11 +228,7 @@ def drop_command(name: _Name) -> None:
         if not shadow.folder.is_dir() and name not in desk.broker.generations():
             raise Refused(f"there is no generation {name}; `chalk replay list` says which there are")
         with shadow.held():
-            topics = desk.broker.drop(generation)
-            for database in (generation.marts, generation.store):
-                desk.client.execute(f"DROP DATABASE IF EXISTS {database} SYNC")
-            for folder in desk.conf.data.resolve().glob(f"scoring/worker-*/{generation.state_topic}"):
-                shutil.rmtree(folder, ignore_errors=True)
+            topics = clear(desk, shadow)
             shutil.rmtree(shadow.rules, ignore_errors=True)  # and with them the folder: see `held`
         typer.echo(f"{name} is gone: {len(topics)} topics, its tables and its folder")
 

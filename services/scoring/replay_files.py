@@ -68,6 +68,8 @@ class Shadow:
         self.root = data.resolve() / "replay"
         self.folder = self.root / name
         self.rules = self.folder / "rules"
+        self.was_live = self.folder / "was-live"
+        """There once the live services were told to stand on it: from then on its own topics and tables lack what happened."""
 
     @property
     def exists(self) -> bool:

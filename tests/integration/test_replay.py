@@ -342,14 +342,16 @@ def told_since(house: House, counted: dict[str, int]) -> set[str]:
 
 def all_values(house: House, topic: str) -> list[bytes]:
     """In the order of time."""
-    consumer = KafkaConsumer(
-        bootstrap_servers=house.values.bootstrap, isolation_level="read_committed", enable_auto_commit=False, consumer_timeout_ms=3000
-    )
+    consumer = KafkaConsumer(bootstrap_servers=house.values.bootstrap, isolation_level="read_committed", enable_auto_commit=False)
+    found = []
     try:
         tps = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
         consumer.assign(tps)
         consumer.seek_to_beginning()
-        return [record.value for record in sorted(consumer, key=lambda record: record.timestamp)]
+        until = consumer.end_offsets(tps)
+        while any(consumer.position(tp) < until[tp] for tp in tps):
+            found += [record for records in consumer.poll(timeout_ms=200).values() for record in records if record.value]
+        return [record.value for record in sorted(found, key=lambda record: record.timestamp)]
     finally:
         consumer.close()
 
