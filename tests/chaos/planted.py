@@ -20,7 +20,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.chaos.schedule import Phase, phases
+from tests.chaos.schedule import WORKERS, Phase, phases
 from tests.mutants.__main__ import Unplantable, copied, planted
 from tests.mutants.catalogue import Mutant, read
 
@@ -31,19 +31,35 @@ SEED_SECONDS = 240
 
 
 class Need(NamedTuple):
-    """The scene in which a mistake shows, at best in a phase of that number, with a death at no later passing than `most`."""
+    """The scene in which a mistake shows, in which phase: what was lost in a phase that others follow may be made good there.
+
+    `most`: the latest passing of a place at which somebody dies; `both`: whether both workers do; `state`: where scoring keeps its own.
+    """
 
     scene: str
-    phase: int = 0
+    phase: int = -1
     most: int = 9
+    both: bool = False
+    state: str = ""
+
+    def has(self, phase: Phase) -> bool:
+        scenes = [scene for scene in phase.scenes if scene.name == self.scene]
+        counts = [int(place.partition(":")[2]) for place in phase.deaths.values()]
+        return (
+            bool(scenes)
+            and max(counts, default=0) <= self.most
+            and (not self.both or set(WORKERS) <= scenes[0].deaths.keys())
+            and self.state in ("", phase.state)
+        )
 
 
 NEEDS = {
-    "meta-first": Need("after"), "outputs-apart": Need("after"), "no-skip": Need("after"), "stateless": Need("after"),
-    "forgets-published": Need("after"), "reads-uncommitted": Need("before"), "no-fencing": Need("halt"), "acks-first": Need("insert"),
-    "early-freshness": Need("insert"), "lost-at-stop": Need("stop"), "outage-swallowed": Need("outage"), "promises-early": Need("storm"),
-    "remembers-early": Need("late storm"), "early-watermark": Need("after", 1, 2), "disk-ahead": Need("before"),
-    "stale-copy": Need("both"),
+    "meta-first": Need("after"), "outputs-apart": Need("after", 0), "no-skip": Need("after", 0), "stateless": Need("after", 0),
+    "forgets-published": Need("after", 0), "reads-uncommitted": Need("before", both=True), "no-fencing": Need("halt"),
+    "acks-first": Need("insert"), "early-freshness": Need("insert", 0), "lost-at-stop": Need("stop", 0),
+    "outage-swallowed": Need("outage"), "promises-early": Need("storm", 0), "remembers-early": Need("late storm", 0),
+    "early-watermark": Need("after", most=3), "disk-ahead": Need("before", both=True, state="rocksdb"),
+    "stale-copy": Need("both", state="rocksdb"),
 }  # fmt: skip
 """Seeds that have it are tried first; others find it as well, but later."""
 REST = ("Trouble", "TimeoutError", "KafkaError")
@@ -68,19 +84,12 @@ def catalogue() -> dict[str, list[Mutant]]:
 def suited(need: Need | None, most: int) -> list[int]:
     """Seeds whose schedule has the scene, those first that have it in its phase and are short."""
 
-    def has(phase: Phase) -> bool:
-        if need is None:
-            return True
-        counts = [int(text.partition(":")[2]) for text in phase.deaths.values()]
-        return any(scene.name == need.scene for scene in phase.scenes) and all(count <= need.most for count in counts)
-
     def score(seed: int) -> tuple[bool, bool, int, int]:
         plan = phases(seed)
-        wanted = need.phase if need else 0
         others = sum(scene.name in ("broker", "storm", "late storm") for phase in plan for scene in phase.scenes)
-        return (not has(plan[wanted]), not any(map(has, plan)), len(plan), others)
+        return (need is not None and not need.has(plan[need.phase]), need is not None and not any(map(need.has, plan)), len(plan), others)
 
-    return sorted(range(200), key=score)[:most]
+    return sorted(range(400), key=score)[:most]
 
 
 def copy(folder: Path, changes: Sequence[Mutant]) -> Path:

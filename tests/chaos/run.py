@@ -126,12 +126,12 @@ class Run:
         if not self.world.declared:
             self._declare(phase.start_ms)
         client.put(deliveries)
-        began = time.monotonic()
+        until, pace = time.monotonic() + phase.seconds * self.stack.slowness, self.stack.slowness
         if phase.rules:
-            self._after(phase.rules, self._other_rules)
+            self._after(phase.rules * pace, self._other_rules)
         for action in phase.actions:
-            self._after(action.at, self._do, action)
-        self._look(began + phase.seconds, client)
+            self._after(action.at * pace, self._do, action)
+        self._look(until, client)
 
     def _look(self, until: float, client: Client) -> None:
         """Until that moment, looking meanwhile whether what freshness claims is true."""
@@ -154,11 +154,11 @@ class Run:
                 self._note(f"THE DISK CAN'T BE FILLED HERE: {disk.why_not if disk else 'there is no small one'}")
                 self.outcome.left_out += 1
             else:
-                self._after(action.seconds, disk.free)
+                self._after(action.seconds * self.stack.slowness, disk.free)
         else:
             self._signal(action.who, signal.Signals[action.what])
             if action.seconds:
-                self._after(action.seconds, self._signal, action.who, signal.SIGCONT)
+                self._after(action.seconds * self.stack.slowness, self._signal, action.who, signal.SIGCONT)
 
     def _signal(self, who: str, number: int) -> None:
         if self.stack.signal(who, number):

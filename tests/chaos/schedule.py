@@ -144,7 +144,8 @@ def _scoring(chance: random.Random) -> Scene:
     if name == "both":  # nobody is left who could take over
         at = chance.uniform(0.8, 2.8)
         return Scene(name, {}, tuple(Action(at, "SIGKILL", one) for one in WORKERS), frozenset(WORKERS))
-    return Scene(name, {who: f"{name}:{chance.randint(1, 6)}"}, (), frozenset({who}))
+    who_all = WORKERS if chance.random() < 0.5 else (who,)  # both, so that nobody else has gone on where one comes back
+    return Scene(name, {one: f"{name}:{chance.randint(1, 6)}" for one in who_all}, (), frozenset(who_all))
 
 
 def _loading(chance: random.Random) -> Scene:
