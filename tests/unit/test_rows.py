@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from schemas.programme import load_text
-from schemas.progress import CourseProgress, DayProgress, Flag, LearnerProgress, Watermark, encode
+from schemas.progress import CourseProgress, DayProgress, Flag, LearnerProgress, Watermark, encode, instant_ms
 from schemas.reading import Event, partition_of, read_item
 from services.reporting.loader import rows as to
 from services.reporting.loader.compare import expected
@@ -139,6 +139,16 @@ def test_a_learners_row_holds_courses_and_flags_as_parallel_arrays() -> None:
     assert (row["course_id"], row["course_exam_points_100"], row["course_last_active_at"]) == (["c-1"], [4525], [None])
     assert (row["flag_kind"], row["flag_follow_ups"], row["flag_last_outcome"]) == (["inactive"], [2], ["reached"])
     assert (row["log_partition"], row["log_offset"], row["is_deleted"]) == (3, 99, 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["1969-12-31T23:59:59.999Z", "1970-01-01T00:00:00.000Z", "2023-06-11T08:00:00.123Z", "2101-03-01T00:00:00.000Z"]
+)
+def test_an_instant_of_scorings_may_lie_beyond_what_an_event_may_say(text: str) -> None:
+    for _ in range(2):  # met before, or not
+        found = to.progress_row(b"p-1|l-1", encode(progress(registered_at=text)), 3, 99)
+        assert found.row is not None
+        assert dict(zip(COLUMNS[PROGRESS], found.row, strict=True))["registered_at"] == instant_ms(text)
 
 
 def test_versions_order_like_epoch_offset_tick() -> None:

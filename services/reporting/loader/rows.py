@@ -18,6 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from schemas.activity import ExamMarked, StudyRecorded
+from schemas.bulk import quick_ms
 from schemas.instants import parse_instant
 from schemas.programme import Programme
 from schemas.progress import (
@@ -91,9 +92,11 @@ class Replacing(NamedTuple):
     row: Row | None
 
 
-@lru_cache(maxsize=1 << 16)
 def _ms(text: str) -> int:
-    return instant_ms(text)
+    try:
+        return quick_ms(text)
+    except Bad:  # what scoring works out may lie beyond what an event may say
+        return instant_ms(text)
 
 
 def _maybe(text: str | None) -> int | None:
