@@ -176,7 +176,9 @@ def back(desk: Desk, wait: float) -> str:
     """The rule files that the last switch took out of use, in use again. Raises as `switch`."""
     with desk.programmes.held():
         former = desk.programmes.former()
-        alike = former is not None and same(former, desk.conf.programmes)
+        if former is None:
+            raise Refused("nothing was switched from here: there are no former rule files")
+        alike = same(former, desk.conf.programmes)
         before = desk.broker.words()
         kept = desk.programmes.put_back()
         desk.say(f"the former rule files are in {desk.conf.programmes}; those of until now are kept in {kept}")

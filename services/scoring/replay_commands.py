@@ -29,6 +29,7 @@ from services.scoring.replay_files import Refused, Shadow, generations, proposed
 from services.scoring.replay_kafka import Broker
 from services.scoring.replay_report import as_json, tell
 from services.scoring.replay_workers import WorkerFailed
+from services.scoring.rules_report import write_csv
 from services.shared.clickhouse import OUTAGES, connect
 from services.shared.generation import BadName, Generation
 from services.shared.kafka import TopicMismatch
@@ -120,6 +121,7 @@ def replay(
     into: Annotated[str, typer.Option(help="name of the generation: a-z, 0-9, -")] = "",
     limit: Annotated[int, typer.Option(min=0, help="learners to list; with --json 0 is all")] = 20,
     as_object: Annotated[bool, typer.Option("--json", help="one JSON object on standard output")] = False,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="file for every change of every learner")] = None,
 ) -> None:
     """Score everybody anew by other rules, into tables of their own (marts_NAME), and compare with the running ones.
 
@@ -136,12 +138,21 @@ def replay(
             _warn(desk, programmes)
             with caught_up(desk, shadow):
                 found = compare(desk.client, shadow.generation, told=lambda done, of: desk.show("comparing learners", done, of))
+        if csv_file is not None:
+            _write(csv_file, found)
         running = load_programmes(desk.conf.programmes)
         if as_object:
             typer.echo(json.dumps(as_json(found, shadow, desk.conf.programmes, limit or None), ensure_ascii=False, indent=2))
             return
         tell(Console(width=None if sys.stdout.isatty() else 160), found, shadow, desk.conf.programmes, limit)
         _next(into, same=digest(programmes) == digest(running), found=found)
+
+
+def _write(path: Path, found: Found) -> None:
+    try:
+        write_csv(path, [one for programme in found.programmes.values() for one in programme.changed])
+    except OSError as error:
+        raise Refused(f"{path} can't be written: {error.strerror}") from error
 
 
 def _warn(desk: Desk, programmes: dict[str, Programme]) -> None:

@@ -46,6 +46,7 @@ def proposed(rules: Path, running: Path) -> dict[str, bytes]:
         found = {one.name: one.read_bytes() for one in rule_files(rules)}
         if not found:
             raise Refused(f"{rules} has no rule file (*.yaml, *.yml)")
+        load_programmes(rules)
         return found
     if not rules.is_file():
         raise Refused(f"{rules} is neither a rule file nor a folder of them")

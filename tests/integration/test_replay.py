@@ -275,24 +275,14 @@ def test_new_rules_change_whom_the_reference_names_and_nobody_s_running_figures(
     assert f"chalk replay switch {SHADOW.name}" in told
 
 
-def test_what_is_wrong_is_said_and_changes_nothing(house: House, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.yaml"
-    broken.write_text(LOWER.replace("at_least: 30", "at_least: many"), "utf-8")
+def test_what_can_not_be_done_is_said_and_changes_nothing(house: House) -> None:
     before = ends(house).keys()
-    for arguments, text in (
-        (("--rules", str(broken), "--into", "broken"), "at_least"),
-        (("--rules", str(tmp_path / "nowhere"), "--into", "broken"), "neither a rule file nor a folder"),
-        (("--rules", str(SHIPPED), "--into", "No_Name"), "expected 1 to 40 of a-z"),
-        (("--rules", str(SHIPPED), "--into", SHADOW.name), "was made by other rules"),
-        (("--rules", str(SHIPPED)), "--into NAME"),
-        (("switch", "nobody"), "there is no generation nobody"),
-        (("switch", "same"), "nothing to switch"),
-        (("drop", "nobody"), "there is no generation nobody"),
-        (("back",), "nothing was switched"),
+    for arguments, text, status in (
+        (("switch", "same"), "nothing to switch", 0),
+        (("drop", "nobody"), "there is no generation nobody", 2),
     ):
         said = replay(house, *arguments)
-        assert text in said.stdout + said.stderr and "Traceback" not in said.stderr, said
-        assert said.returncode == (0 if arguments == ("switch", "same") else 2), said
+        assert (said.returncode, text in said.stdout + said.stderr, "Traceback" in said.stderr) == (status, True, False), said
     assert ends(house).keys() == before
     assert (house.values.programmes / "zhuozhou-2023.yaml").read_text("utf-8") == PLAN_B
 

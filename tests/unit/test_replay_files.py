@@ -6,12 +6,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from schemas.programme import RuleError, digest, load_programmes
+from services.scoring.replay_commands import app
 from services.scoring.replay_compare import Claim, behind
 from services.scoring.replay_files import Programmes, Refused, Shadow, generations, proposed, same
 from services.scoring.replay_workers import read_metrics
-from services.shared.settings import ROOT
+from services.shared.settings import ROOT, settings
 
 SHIPPED = ROOT / "schemas" / "programmes"
 PLAN_B = (SHIPPED / "zhuozhou-2023.yaml").read_text("utf-8")
@@ -101,6 +103,43 @@ def test_a_set_that_is_refused_moves_nothing(running: Path, tmp_path: Path) -> N
     with pytest.raises(RuleError):
         programmes.put(bad)
     assert texts(running) == before and programmes.former() is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--rules", "{broken}", "--into", "try"], "broken/zhuozhou-2023.yaml:"),
+        (["--rules", "{nowhere}", "--into", "try"], "neither a rule file nor a folder"),
+        (["--rules", "{running}", "--into", "No_Name"], "expected 1 to 40 of a-z"),
+        (["--rules", "{running}"], "--into NAME"),
+        (["--into", "try"], "there is no generation try"),
+        (["--rules", "{lower}", "--into", "kept"], "made by other rules"),
+        (["switch", "try"], "there is no generation try"),
+        (["back"], "nothing was switched from here"),
+    ],
+)
+def test_commands_refuse_before_anything_is_asked_or_made(
+    running: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], text: str
+) -> None:
+    """There is no broker and no database here, and nobody waits for one."""
+    data = tmp_path / "data"
+    monkeypatch.setenv("CHALK_DATA", str(data))
+    monkeypatch.setenv("CHALK_PROGRAMMES", str(running))
+    monkeypatch.setenv("CHALK_KAFKA_PORT", "1")
+    monkeypatch.setenv("CHALK_CLICKHOUSE_PORT", "1")
+    settings.cache_clear()
+    for name, rules in (("lower", LOWER), ("broken", "id: [")):
+        folder = Path(shutil.copytree(SHIPPED, tmp_path / name))
+        (folder / "zhuozhou-2023.yaml").write_text(rules, "utf-8")
+    Shadow(data, "kept").keep(proposed(running, running))
+    places = {"running": running, "lower": tmp_path / "lower", "broken": tmp_path / "broken", "nowhere": tmp_path / "nowhere"}
+    try:
+        done = CliRunner().invoke(app, [word.format(**places) for word in arguments])
+    finally:
+        settings.cache_clear()
+    assert (done.exit_code, text in done.output) == (2, True), done.output
+    assert sorted(path.name for path in (data / "replay").iterdir() if path.name != ".lock") == ["kept"]
+    assert texts(running) == texts(SHIPPED)
 
 
 def test_how_far_is_far_enough() -> None:
