@@ -2,7 +2,7 @@
 
 This project runs with all rules of a shipped plan, its state, outputs and transactions; the peers fold seconds per learner and course and
 nothing else, each from the same bytes. Everything, the broker too, shares this machine: compare ratios of one run, not figures across
-machines.
+machines, and where other work runs beside it, processor time ("x stock by CPU": events a second of processor time, against stock faust's).
 """
 
 from __future__ import annotations
@@ -59,13 +59,16 @@ async def rounds(stage: Stage, mix: Mix, count: int, only: str, engines: list[st
 
 
 def summary(runs: list[Run]) -> Table:
-    table = Table("engine", "events", "events/s", "each run", "x stock faust", "of the raw loop", "CPU s/M", "peak MiB", "totals")
-    for column in table.columns[1:8]:
+    table = Table(
+        "engine", "events", "events/s", "each run", "x stock faust", "of the raw loop", "CPU s/M", "x stock by CPU", "peak MiB", "totals"
+    )
+    for column in table.columns[1:9]:
         column.justify = "right"
     by: dict[str, list[Run]] = {}
     for run in runs:
         by.setdefault(run.engine, []).append(run)
     rate = {engine: statistics.median(run.rate for run in some) for engine, some in by.items()}
+    cpu = {engine: statistics.median(run.cpu / run.events * 1e6 for run in some) for engine, some in by.items()}
     for engine, some in sorted(by.items(), key=lambda one: -rate[one[0]]):
         table.add_row(
             engine,
@@ -74,7 +77,8 @@ def summary(runs: list[Run]) -> Table:
             " ".join(f"{run.rate / 1000:.1f}k" for run in some),
             f"{rate[engine] / rate[STOCK]:.1f}" if STOCK in rate else "",
             f"{rate[engine] / rate[RAW]:.2f}" if RAW in rate else "",
-            f"{statistics.median(run.cpu / run.events * 1e6 for run in some):.1f}",
+            f"{cpu[engine]:.1f}",
+            f"{cpu[STOCK] / cpu[engine]:.1f}" if STOCK in cpu else "",
             f"{statistics.median(run.peak_mib for run in some):.0f}",
             "right" if all(run.right for run in some) else "WRONG",
         )
