@@ -74,6 +74,8 @@ class Meter:
                     self._bar.remove_task(self._task)
                 self._task = self._bar.add_task(what, total=of or None, rate="")
                 self._bar.start()
+        if done <= self._first:  # it has not begun, or a worker that died begins again
+            self._began, self._first = now, done
         seconds = now - self._began
         rate = (done - self._first) / seconds if seconds > 0.5 else 0.0
         if self._bar is not None and self._task is not None:
