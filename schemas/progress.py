@@ -210,6 +210,7 @@ def cents(text: str) -> int:
 
 
 instant = rfc3339
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def instant_or_none(ms: int | None) -> str | None:
@@ -218,5 +219,5 @@ def instant_or_none(ms: int | None) -> str | None:
 
 def instant_ms(text: str) -> int:
     """The inverse of `instant`."""
-    moment = datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
-    return int(moment.timestamp()) * 1000 + int(text[20:23])
+    since = datetime.fromisoformat(text) - _EPOCH
+    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000

@@ -100,9 +100,9 @@ def was_open(programme: Programme, learner: Learner, flag: Flag) -> bool:
         return False
     if flag.kind == "plagiarism_suspected":
         return _suspected_at(learner, flag.ref, raised_at)
-    if then.plagiarised or then.earned:
+    if then.plagiarised or not _WAS_OPEN[flag.kind](then, flag.ref, raised_at):
         return False
-    return _WAS_OPEN[flag.kind](then, flag.ref, raised_at)
+    return then.judged(raised_at) is None  # last, because it may take every course's marks
 
 
 def _withdrawn_at(then: Standing, moment: int) -> bool:
@@ -188,8 +188,7 @@ def _course_was_due(then: Standing, course_id: str, moment: int) -> bool:
         dropped = cell.dropped[0] if cell and cell.dropped else None
         if not _by(moment, selected) and (dropped is None or dropped <= moment):
             return False
-    marks = then.marks.get(course_id)
-    return marks is None or not marks.passed
+    return not any(course.id == course_id for course in then.courses) or not then.marks[course_id].passed
 
 
 def _assignment_overdue(then: Standing, ref: str, moment: int) -> bool:

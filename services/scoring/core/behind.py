@@ -8,11 +8,11 @@ one number a level and C decides every midnight.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
 from schemas.progress import SEVERITIES
-from services.scoring.core.result import Standing, days_from, seconds_before
+from services.scoring.core.result import Standing, days_before, days_from, seconds_before
 
 
 class Lag(NamedTuple):
@@ -92,17 +92,16 @@ class Behind:
     def _first_of_run(self, index: int, seconds: dict[str, int], bounds: tuple[int, int, int]) -> int:
         """Back from the midnight `index`, before which `seconds` are credited, over the unbroken run of being behind."""
         programme = self._standing.programme
-        midnights = programme.midnights_ms
-        while index > 0:
-            courses = self._standing.learner.credit_of(programme.midnight_days[index - 1])
-            if courses:
-                for course_id, some in courses.items():
-                    seconds[course_id] -= some
-                bounds = self._bounds(self._counted(seconds))
-            if midnights[index - 1] <= bounds[0]:
-                break
-            index -= 1
-        return index
+        midnights, days = programme.midnights_ms, programme.midnight_days
+        for day, courses in days_before(self._standing.learner, days[index]):
+            begins = bisect_left(days, day)  # the midnight with which that day begins; on those after it these seconds are credited
+            first = bisect_right(midnights, bounds[0])
+            if first > begins + 1:
+                return first
+            for course_id, some in courses.items():
+                seconds[course_id] -= some
+            bounds = self._bounds(self._counted(seconds))  # with less credited, what was behind stays so
+        return bisect_right(midnights, bounds[0])
 
     def _again(self, following: int, severity: str | None) -> int | None:
         """From the midnight `following` on credit stands still, or that midnight is the one to look at."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from schemas.programme import Course, Criteria, Mode, Programme
@@ -45,13 +46,16 @@ class Standing:
         self.lag: Any = None
         self._look_at_summary()
         self._select()
-        totals = learner.totals() if until is None else seconds_before(programme, learner, programme.day_of(until))
-        self.marks: dict[str, Marks] = {}
-        self.kept: dict[str, dict[str, Any]] = {}
-        for course in self.courses:
-            self._mark(course, totals.get(course.id, 0), until)
         self.plagiarised = programme.plagiarism_fails and has_confirmed_case(learner, until)
-        self._sum_up(until)
+        self.kept: dict[str, dict[str, Any]] = {}
+        self.marks: dict[str, Marks] = {}
+        if until is None:
+            totals = learner.totals()
+            for course in self.courses:
+                self._mark(course, totals.get(course.id, 0))
+            self._sum_up()
+        else:
+            self.marks = _Then(self, until)
 
     def _look_at_summary(self) -> None:
         summary = self.summary = self.learner.find("sum", Summary) or _NOBODY
@@ -65,21 +69,25 @@ class Standing:
         self.courses: list[Course] = [course for course in programme.courses.values() if is_selected(programme, learner, course.id)]
         self.needed = sum(course.seconds for course in self.courses)
 
-    def _mark(self, course: Course, seconds: int, until: int | None = None) -> None:
-        self.marks[course.id] = marks_of(self.programme, self.learner, self.mode, course, seconds, until)
+    def _mark(self, course: Course, seconds: int) -> None:
+        self.marks[course.id] = marks_of(self.programme, self.learner, self.mode, course, seconds)
         self.kept[course.id] = {"seconds": seconds}
 
-    def _sum_up(self, until: int | None = None) -> None:
+    def _sum_up(self) -> None:
         seconds = credits = passed = 0
         for marks in self.marks.values():
             seconds += marks.seconds
             credits += marks.credits
             passed += marks.passed
         self.seconds, self.credits, self.passed = seconds, credits, passed
-        self.earned: str | None = None
-        if self._holds(self.programme.passed, until):
-            better = self.programme.excellent is not None and self._holds(self.programme.excellent, until)
-            self.earned = "excellent" if better else "passed"
+        self.earned = self.judged()
+
+    def judged(self, until: int | None = None) -> str | None:
+        """`passed` or `excellent` by what is earned, None where it is not enough."""
+        if not self._holds(self.programme.passed, until):
+            return None
+        better = self.programme.excellent is not None and self._holds(self.programme.excellent, until)
+        return "excellent" if better else "passed"
 
     def refresh(self, names: set[str], credit_from: str | None) -> None:
         """Work out anew what depends on the cells of these names; credited seconds have changed from that local day on."""
@@ -114,19 +122,37 @@ class Standing:
         return "failed" if now >= self.programme.results_final_ms else "in_progress"
 
     def _holds(self, criteria: Criteria, until: int | None) -> bool:
-        if criteria.every_selected and not (self.courses and self.passed == len(self.courses)):
+        marks, courses = self.marks, self.courses
+        if criteria.every_selected and not (courses and all(marks[course.id].passed for course in courses)):
             return False
-        if criteria.credited_seconds is not None and self.seconds < criteria.credited_seconds:
+        if criteria.credited_seconds is not None and sum(marks[course.id].seconds for course in courses) < criteria.credited_seconds:
             return False
         if criteria.accepted_works is not None:
             activity, count = criteria.accepted_works
             if accepted_works(self.learner, activity, until) < count:
                 return False
         if criteria.mean_total is not None:
-            total = sum(marks.total for marks in self.marks.values())
-            if not self.courses or total < criteria.mean_total * len(self.courses):
+            total = sum(marks[course.id].total for course in courses)
+            if not courses or total < criteria.mean_total * len(courses):
                 return False
         return True
+
+
+class _Then(dict[str, Marks]):
+    """Marks of the selected courses by what had happened until a moment, each worked out when it is asked for."""
+
+    def __init__(self, standing: Standing, until: int) -> None:
+        super().__init__()
+        self._standing, self._until = standing, until
+        self._seconds: dict[str, int] | None = None
+
+    def __missing__(self, course_id: str) -> Marks:
+        standing, until = self._standing, self._until
+        if self._seconds is None:
+            self._seconds = seconds_before(standing.programme, standing.learner, standing.programme.day_of(until))
+        course, seconds = standing.programme.courses[course_id], self._seconds.get(course_id, 0)
+        found = self[course_id] = marks_of(standing.programme, standing.learner, standing.mode, course, seconds, until)
+        return found
 
 
 def standing_of(programme: Programme, learner: Learner) -> Standing:
@@ -209,3 +235,15 @@ def days_from(learner: Learner, day: str) -> list[tuple[str, dict[str, int]]]:
             date = day[8:] if month == first else ""
             found.extend((f"{month}-{of}", courses) for of, courses in cell.days.items() if of >= date)
     return found
+
+
+def days_before(learner: Learner, day: str) -> Iterator[tuple[str, dict[str, int]]]:
+    """(day, seconds by course) of the credited days before `day`, the latest first."""
+    last = day[:7]
+    for name in reversed(learner.months()):
+        month = name[7:]
+        cell = learner.find(name, Credit) if month <= last else None
+        if cell is not None:
+            for date in sorted(cell.days, reverse=True):
+                if month < last or date < day[8:]:
+                    yield f"{month}-{date}", cell.days[date]
