@@ -58,7 +58,7 @@ NEEDS = {
     "forgets-published": Need("after", 0), "reads-uncommitted": Need("before", both=True), "no-fencing": Need("halt"),
     "acks-first": Need("insert"), "early-freshness": Need("insert", 0), "lost-at-stop": Need("stop", 0),
     "outage-swallowed": Need("outage"), "promises-early": Need("storm", 0), "remembers-early": Need("late storm", 0),
-    "early-watermark": Need("after", most=3), "disk-ahead": Need("before", both=True, state="rocksdb"),
+    "early-watermark": Need("after", most=2, both=True), "disk-ahead": Need("before", both=True, state="rocksdb"),
     "stale-copy": Need("both", state="rocksdb"),
 }  # fmt: skip
 """Seeds that have it are tried first; others find it as well, but later."""

@@ -118,6 +118,7 @@ class Run:
         rules = "" if phase.rules is None else f", other rules after {phase.rules:.1f} s"
         self._note(f"clock {written(phase.start_ms)} at {phase.speed:g}, state in {phase.state}{rules}: {scenes}")
         self._all_done()
+        self.stack.end(signal.Signals[phase.ends_by])
         if phase.rules == 0:
             self._other_rules()
         self.stack.begin(phase)

@@ -97,16 +97,18 @@ class Stack:
             new.write_text(text, encoding="utf-8")
             new.replace(self.rules / f"{name}.yaml")
 
-    def begin(self, phase: Phase) -> Clock:
-        """End every service as the phase says, and start it with the phase's clock."""
-        now = parse_clock(f"{written(phase.start_ms)}@{phase.speed:g}")
+    def end(self, number: int) -> None:
+        """End every service by the signal."""
         self._began_services += int(self.nursery.status()["restarts"])
-        self.nursery.end(signal.Signals[phase.ends_by], STOP_SECONDS * self.slowness)
+        self.nursery.end(number, STOP_SECONDS * self.slowness)
         self._quiet.unlink(missing_ok=True)
+
+    def begin(self, phase: Phase) -> None:
+        """Start every service with the phase's clock."""
+        now = parse_clock(f"{written(phase.start_ms)}@{phase.speed:g}")
         for name in SERVICES:
             environment = self._environment(name, now, phase.deaths.get(name, ""), phase.state)
             self.nursery.keep(name, MODULES[name], environment, self.log(name))
-        return now
 
     def quiet(self) -> None:
         """From now on nobody dies at a place."""
