@@ -31,10 +31,10 @@ mutants: setup  ## plants wrong rules one at a time: the fast tests have to catc
 	@$(RUN) tests.mutants $(if $(ONLY),--only '$(ONLY)')
 
 chaos: setup  ## seeded runs that kill, stop and restart everything, then compare every row; RUNS=200 for more, SEED=n for one again
-	@$(RUN) tests.chaos $(if $(SEED),--first $(SEED) --runs 1,$(if $(RUNS),--runs $(RUNS)) $(if $(FIRST),--first $(FIRST)))
+	@$(RUN) tests.chaos $(if $(SEED),--first $(SEED) --runs 1,$(if $(RUNS),--runs $(RUNS)) $(if $(FIRST),--first $(FIRST))) $(if $(JOBS),--jobs $(JOBS))
 
 chaos-planted: setup  ## plants mistakes in a copy of the tree: the chaos runs have to find every one; ONLY=PATTERN for some
-	@$(RUN) tests.chaos.planted $(if $(ONLY),--only '$(ONLY)')
+	@$(RUN) tests.chaos.planted $(if $(ONLY),--only '$(ONLY)') $(if $(JOBS),--jobs $(JOBS))
 
 check: setup  ## ruff, mypy --strict, import-linter
 	@bad=0; .venv/bin/ruff check . || bad=1; .venv/bin/mypy || bad=1; .venv/bin/lint-imports || bad=1; exit $$bad
