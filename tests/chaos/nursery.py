@@ -47,11 +47,13 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass
 class Child:
-    """`pid` 0: not running; `due`: monotonic moment of the next start; `end_by`: when it is killed that was asked to end."""
+    """`taken`: the child that is killed whenever this one has been; `pid` 0: not running; `due`: monotonic moment of the next start;
+    `end_by`: when it is killed that was asked to end."""
 
     module: str
     env: dict[str, str]
     log: str
+    taken: str = ""
     pid: int = 0
     began: float = 0.0
     restarts: int = 0
@@ -134,6 +136,8 @@ class Keeper:
         now = time.monotonic()
         child.pid = 0
         child.hasty = child.hasty + 1 if now - child.began < AT_ONCE_SECONDS else 1
+        if child.taken and code == -signal.SIGKILL and child.wanted and self._children[child.taken].pid:
+            os.kill(self._children[child.taken].pid, signal.SIGKILL)
         if child.wanted:
             child.due = now + AGAIN_SECONDS * min(child.hasty, 8)
 
@@ -214,9 +218,9 @@ class Nursery:
             self._socket.send(json.dumps(said).encode())
             return json.loads(self._socket.recv(MESSAGE_BYTES))
 
-    def keep(self, name: str, module: str, env: Mapping[str, str], log: Path) -> None:
-        """Start a service, and again whenever it ends."""
-        self._ask(what="keep", name=name, module=module, env=dict(env), log=str(log))
+    def keep(self, name: str, module: str, env: Mapping[str, str], log: Path, taken: str = "") -> None:
+        """Start a service, and again whenever it ends; `taken`: who is killed whenever this one has been."""
+        self._ask(what="keep", name=name, module=module, env=dict(env), log=str(log), taken=taken)
 
     def signal(self, name: str, number: int) -> bool:
         """Whether it was there to be sent the signal."""
@@ -242,7 +246,6 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     Keeper(socket.socket(fileno=int(sys.argv[1]))).run()
-    print("nursery: its own and its children's processor seconds:", [round(one, 1) for one in os.times()[:4]], flush=True)
 
 
 if __name__ == "__main__":

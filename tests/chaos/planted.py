@@ -20,7 +20,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.chaos.schedule import WORKERS, Phase, phases
+from tests.chaos.schedule import Phase, phases
 from tests.mutants.__main__ import Unplantable, copied, planted
 from tests.mutants.catalogue import Mutant, read
 
@@ -33,7 +33,8 @@ SEED_SECONDS = 240
 class Need(NamedTuple):
     """The scene in which a mistake shows, in which phase: what was lost in a phase that others follow may be made good there.
 
-    `most`: the latest passing of a place at which somebody dies; `both`: whether both workers do; `state`: where scoring keeps its own.
+    `most`: the latest passing of a place at which somebody dies; `both`: whether the other worker is taken along; `state`: where scoring
+    keeps its own.
     """
 
     scene: str
@@ -48,7 +49,7 @@ class Need(NamedTuple):
         return (
             bool(scenes)
             and max(counts, default=0) <= self.most
-            and (not self.both or set(WORKERS) <= scenes[0].deaths.keys())
+            and (not self.both or bool(scenes[0].taken))
             and self.state in ("", phase.state)
         )
 

@@ -47,12 +47,14 @@ class Action:
 
 @dataclass(frozen=True)
 class Scene:
-    """`deaths`: service -> where it dies (see `service.py`); who is in it is not killed besides."""
+    """`deaths`: service -> where it dies (see `service.py`); `taken`: who dies whenever one of these does; who is in `cast` is not killed
+    besides."""
 
     name: str
     deaths: Mapping[str, str]
     actions: tuple[Action, ...]
     cast: frozenset[str]
+    taken: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ class Phase:
     @property
     def deaths(self) -> dict[str, str]:
         return {who: place for scene in self.scenes for who, place in scene.deaths.items()}
+
+    def taken(self, who: str) -> str:
+        """Who dies whenever this one does, '' where nobody."""
+        return next((scene.taken for scene in self.scenes if who in scene.deaths), "")
 
 
 def phases(seed: int) -> list[Phase]:
@@ -144,8 +150,9 @@ def _scoring(chance: random.Random) -> Scene:
     if name == "both":  # nobody is left who could take over
         at = chance.uniform(0.8, 2.8)
         return Scene(name, {}, tuple(Action(at, "SIGKILL", one) for one in WORKERS), frozenset(WORKERS))
-    who_all = WORKERS if chance.random() < 0.5 else (who,)  # both, so that nobody else has gone on where one comes back
-    return Scene(name, {one: f"{name}:{chance.randint(1, 6)}" for one in who_all}, (), frozenset(who_all))
+    # Half of the time the other is taken along, so that nobody has gone on where the dead one comes back.
+    other = WORKERS[1 - WORKERS.index(who)] if chance.random() < 0.5 else ""
+    return Scene(name, {who: f"{name}:{chance.randint(1, 6)}"}, (), frozenset({who, other} - {""}), other)
 
 
 def _loading(chance: random.Random) -> Scene:

@@ -108,7 +108,7 @@ class Stack:
         now = parse_clock(f"{written(phase.start_ms)}@{phase.speed:g}")
         for name in SERVICES:
             environment = self._environment(name, now, phase.deaths.get(name, ""), phase.state)
-            self.nursery.keep(name, MODULES[name], environment, self.log(name))
+            self.nursery.keep(name, MODULES[name], environment, self.log(name), phase.taken(name))
 
     def quiet(self) -> None:
         """From now on nobody dies at a place."""
