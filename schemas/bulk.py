@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -21,7 +21,7 @@ STUDY = "chalkstream.study.recorded.v1"
 _MOST = 200_000  # of each kind of text that is remembered
 
 
-class _Data(msgspec.Struct, forbid_unknown_fields=True):
+class _Data(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     course_id: str
     started_at: str
     ended_at: str
@@ -29,7 +29,7 @@ class _Data(msgspec.Struct, forbid_unknown_fields=True):
     session_id: str | None = None
 
 
-class _Record(msgspec.Struct, forbid_unknown_fields=True):
+class _Record(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     specversion: Literal["1.0"]
     id: str
     source: str
@@ -42,16 +42,25 @@ class _Record(msgspec.Struct, forbid_unknown_fields=True):
     datacontenttype: Literal["application/json"] | msgspec.UnsetType = msgspec.UNSET
 
 
-class Study(msgspec.Struct):
-    """A sound record of study: instants in ms; `ingested_ms` None where the record has none."""
+class Study(NamedTuple):
+    """A sound record of study: instants in ms, the interval in whole seconds; `ingested_ms` None where the record has none."""
 
-    id: str
-    source: str
-    subject: str
+    found: _Record
     time_ms: int
-    programme: str
-    data: StudyRecorded
+    started: int
+    ended: int
     ingested_ms: int | None
+
+    @property
+    def data(self) -> StudyRecorded:
+        """As the long way makes it, without its checks: they have been made."""
+        data, whole = self.found.data, _new(StudyRecorded)
+        fields = {"course_id": data.course_id, "started_at": self.started, "ended_at": self.ended, "channel": data.channel}
+        _set(whole, "__dict__", fields | {"session_id": data.session_id})
+        _set(whole, "__pydantic_fields_set__", _FIELDS)
+        _set(whole, "__pydantic_extra__", None)
+        _set(whole, "__pydantic_private__", None)
+        return whole
 
 
 _decode = msgspec.json.Decoder(_Record).decode
@@ -119,13 +128,4 @@ def study_record(value: bytes, sources: set[str]) -> Study | None:
         ingested = None if found.ingested_at is msgspec.UNSET else quick_ms(found.ingested_at)
     except (msgspec.MsgspecError, Bad):
         return None
-    whole = _new(StudyRecorded)
-    _set(
-        whole,
-        "__dict__",
-        {"course_id": course, "started_at": started, "ended_at": ended, "channel": data.channel, "session_id": session},
-    )
-    _set(whole, "__pydantic_fields_set__", _FIELDS)
-    _set(whole, "__pydantic_extra__", None)
-    _set(whole, "__pydantic_private__", None)
-    return Study(found.id, found.source, found.subject, time_ms, found.programme, whole, ingested)
+    return Study(found, time_ms, started, ended, ingested)

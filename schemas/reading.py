@@ -16,13 +16,13 @@ import msgspec
 from pydantic import BaseModel, ValidationError, create_model
 
 from schemas.activity import LEARNER_TYPES, ExamMarked, StudyRecorded, WorkPublished
-from schemas.bulk import STUDY, study_record
+from schemas.bulk import STUDY, Study, study_record
 from schemas.envelope import GOOD_SOURCES, SCORE_UNIT, Envelope, Frozen, Id, ProgrammeEnvelope
 from schemas.instants import parse_instant, rfc3339
 from schemas.organisation import DIRECTORY_TYPES, STAFF_TYPES, UNIT_TYPES, StaffAssigned, StaffReleased, UnitDeclared
 from schemas.strictjson import NotJson, parse
 from schemas.verdicts import CODES, Bad, Verdict, in_order, pointer
-from schemas.versions import upcast
+from schemas.versions import UPCASTS, upcast
 
 AHEAD_MS = 5 * 60 * 1000  # how far clocks may differ
 LONGEST_S = 24 * 3600  # an interval beyond this is wrong for everybody, whatever a programme allows
@@ -336,17 +336,39 @@ def read_record(key: bytes | None, value: bytes | None, timestamp_ms: int, parti
     return _quickly(key, value, timestamp_ms, partition, partitions) or _at_length(key, value, timestamp_ms, partition, partitions)
 
 
-def _quickly(key: bytes | None, value: bytes, timestamp_ms: int, partition: int, partitions: int) -> Event | None:
+def _sound_study(key: bytes | None, value: bytes, timestamp_ms: int, partition: int, partitions: int) -> Study | None:
     """The bulk of the log: study that nothing can be said against. None: it has to be looked at at length."""
     study = study_record(value, GOOD_SOURCES)
-    if study is None or key is None or key != study.subject.encode() or partition_of(key, partitions) != partition:
+    if study is None or key is None or key != study.found.subject.encode() or partition_of(key, partitions) != partition:
         return None
-    ingested_ms = timestamp_ms if study.ingested_ms is None else study.ingested_ms
-    limit = ingested_ms + AHEAD_MS
-    data = study.data
-    if study.time_ms > limit or data.ended_at * 1000 > limit or not 0 < data.ended_at - data.started_at <= LONGEST_S:
+    _, time_ms, started, ended, ingested_ms = study
+    limit = (timestamp_ms if ingested_ms is None else ingested_ms) + AHEAD_MS
+    return study if time_ms <= limit and ended * 1000 <= limit and 0 < ended - started <= LONGEST_S else None
+
+
+def read_interval(
+    key: bytes | None, value: bytes | None, timestamp_ms: int, partition: int, partitions: int
+) -> tuple[str, str, tuple[int, int, str]] | None:
+    """(programme, learner, (start, end, course)) in whole seconds, where the record is study that nothing can be said against.
+
+    None: ask `read_activity`, which answers an event of the same for these, too.
+    """
+    if value is None or STUDY in UPCASTS:
         return None
-    return Event(study.id, study.source, STUDY, study.subject, study.time_ms, study.programme, upcast(STUDY, data), ingested_ms)
+    study = _sound_study(key, value, timestamp_ms, partition, partitions)
+    if study is None:
+        return None
+    found = study.found
+    return found.programme, found.subject, (study.started, study.ended, found.data.course_id)
+
+
+def _quickly(key: bytes | None, value: bytes, timestamp_ms: int, partition: int, partitions: int) -> Event | None:
+    study = _sound_study(key, value, timestamp_ms, partition, partitions)
+    if study is None:
+        return None
+    found, ingested_ms = study.found, timestamp_ms if study.ingested_ms is None else study.ingested_ms
+    data = upcast(STUDY, study.data)
+    return Event(found.id, found.source, STUDY, found.subject, study.time_ms, found.programme, data, ingested_ms)
 
 
 def _at_length(key: bytes | None, value: bytes, timestamp_ms: int, partition: int, partitions: int) -> Event | list[Verdict]:

@@ -58,6 +58,7 @@ async def work(conf: Settings) -> bool:
         generation,
     )
     gc.freeze()
+    gc.set_threshold(100_000, 20, 100)  # a batch makes many objects and few cycles: walking them was a third of scoring's work
     loop = asyncio.get_running_loop()
     watch = RulesWatch(conf.programmes, programmes, lambda: loop.call_soon_threadsafe(engine.app.stopping.set))
     watch.start()

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import msgspec
 
 from schemas.progress import Origin, Rejected, RejectedError
-from schemas.reading import Event, read_activity
+from schemas.reading import Event, read_activity, read_interval
 from schemas.verdicts import Verdict
-from services.scoring.core.facts import Fact, fact_of
+from services.scoring.core.facts import Fact, Interval, fact_of
 
 MOST_BYTES = 1 << 21
 """Of a record that is told in learning.rejected; a compressed batch may hold larger ones than the topic takes."""
@@ -20,14 +20,20 @@ MOST_ERRORS, MOST_TEXT = 500, 200
 _encode = msgspec.json.Encoder().encode
 
 
+Read = tuple[str, str, Fact | Interval]
+
+
 class Refused(msgspec.Struct, frozen=True):
     """A record that can't be counted, and every reason why."""
 
     verdicts: Sequence[Verdict]
 
 
-def decode(key: bytes | None, value: bytes | None, timestamp_ms: int, partition: int, partitions: int) -> tuple[str, str, Fact] | Refused:
+def decode(key: bytes | None, value: bytes | None, timestamp_ms: int, partition: int, partitions: int) -> Read | Refused:
     """One record of `learning.activity` as (programme, learner, fact), or why it can't be one."""
+    interval = read_interval(key, value, timestamp_ms, partition, partitions)
+    if interval is not None:
+        return interval
     event = read_activity(key, value, timestamp_ms, partition, partitions)
     if isinstance(event, Event):
         return event.programme, event.subject, fact_of(event)

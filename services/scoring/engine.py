@@ -37,7 +37,7 @@ from services.shared.stream import Batch, BatchApp, die
 
 CHUNK = 2_000
 """Learners in one transaction of a tick or a rebuild."""
-AT_ONCE = 50_000
+AT_ONCE = 80_000
 """Records beyond which waiting batches are not put into one transaction."""
 PATIENCE_SECONDS = 5.0
 
@@ -56,7 +56,7 @@ class Owned:
     writer: Writer
     generation: Generation
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    batches: asyncio.Queue[Batch] = field(default_factory=lambda: asyncio.Queue(4))
+    batches: asyncio.Queue[Batch] = field(default_factory=lambda: asyncio.Queue(8))
     pending: tuple[int, int] | None = None
     timely: bool = False  # what time alone changes up to `pending`'s moment is done
     said: tuple[int, int] = (-1, -1)
@@ -350,7 +350,7 @@ class Engine:
         by itself, after two ticks without progress.
         """
         part = owned.part
-        if part.reads_from >= end:
+        if part.reads_from >= end or self.app.waiting(ACTIVITY, number):
             owned.idle_at = -1
         elif owned.idle_at != part.reads_from:
             owned.idle_at = part.reads_from

@@ -17,7 +17,7 @@ from schemas.programme import Programme
 from services.scoring.codec import MOST_KEY, Refused, decode, refusal
 from services.scoring.core.attention import changes, reminder_of
 from services.scoring.core.evaluate import day_progress, encoded, evaluate
-from services.scoring.core.facts import Fact
+from services.scoring.core.facts import Fact, Interval
 from services.scoring.core.fold import fold
 from services.scoring.deadlines import Deadlines
 from services.scoring.learners import InMemory, Learners, State
@@ -105,7 +105,7 @@ class Partition:
         """
         now = self.now(clock_ms)
         rejected: list[Row] = []
-        facts: dict[Key, list[Fact]] = {}
+        facts: dict[Key, list[Fact | Interval]] = {}
         touched: dict[Key, int] = {}
         start, refused_below = self.meta.applied, self.refused_below
         first_offset = self.reads_from

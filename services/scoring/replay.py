@@ -26,6 +26,8 @@ from services.shared.settings import Settings
 LOOK_SECONDS = 0.5
 STALL_SECONDS = 600.0
 """Without any progress, after which a replay is given up."""
+ASK_SECONDS = 5.0
+"""Between two questions whether the live services stand on the shadow by now."""
 WORD_SECONDS = 60.0
 """Without a word of the live services, after which it is said that they may need a restart."""
 
@@ -68,6 +70,7 @@ def caught_up(desk: Desk, shadow: Shadow) -> Iterator[Workers]:
     """
     generation, folder = shadow.generation, shadow.folder
     if desk.live_on(generation):
+        shadow.was_live.touch()
         raise Refused(f"the live services stand on {generation.name}: it is brought up to date by them")
     if shadow.was_live.exists():
         desk.say(f"{generation.name} was live since it was built: it is built anew, from the log's start")
@@ -83,15 +86,19 @@ def caught_up(desk: Desk, shadow: Shadow) -> Iterator[Workers]:
         "CHALK_DATA": str(desk.conf.data.resolve()),
     }
     with Workers(folder, environment) as workers:
-        _read(desk, generation, workers, begins, ends)
-        _load(desk, generation, workers, ends)
+        try:
+            _read(desk, generation, workers, begins, ends)
+            _load(desk, generation, workers, ends)
+        except Refused:
+            shadow.was_live.touch()
+            raise
         yield workers
 
 
 def _read(desk: Desk, generation: Generation, workers: Workers, begins: dict[int, int], ends: dict[int, int]) -> None:
     """Until scoring has read the log to where it ended."""
     total = sum(ends.values()) - sum(begins.values())
-    patience = _Patience()
+    patience = _Patience(desk, generation)
     while True:
         workers.watch()
         said, stored = workers.rebuild(), claims(desk.client, generation)
@@ -112,7 +119,7 @@ def _load(desk: Desk, generation: Generation, workers: Workers, ends: dict[int, 
     live = claims(desk.client, LIVE)
     nothing = Claim(0, 0, 0)
     target = {number: Claim(end, max(1, live.get(number, nothing).as_of_ms), 0) for number, end in ends.items()}
-    expected, patience = learners_stored(desk.client, LIVE), _Patience()
+    expected, patience = learners_stored(desk.client, LIVE), _Patience(desk, generation)
     while missing := behind(claims(desk.client, generation), target):
         workers.watch()
         done = learners_stored(desk.client, generation)
@@ -121,18 +128,24 @@ def _load(desk: Desk, generation: Generation, workers: Workers, ends: dict[int, 
 
 
 class _Patience:
-    """Ends what makes no progress."""
+    """Ends what makes no progress, or has been taken over by live services whose rule files somebody changed meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, desk: Desk, generation: Generation) -> None:
+        self._desk, self._generation = desk, generation
         self._seen: object = None
         self._until = time.monotonic() + STALL_SECONDS
+        self._ask = time.monotonic() + ASK_SECONDS
 
     def spend(self, progress: object, text: str) -> None:
-        """A pause. Raises WorkerFailed where `progress` has been the same for STALL_SECONDS."""
+        """A pause. Raises WorkerFailed where `progress` has been the same for STALL_SECONDS; Refused where the generation is live."""
         if progress != self._seen:
             self._seen, self._until = progress, time.monotonic() + STALL_SECONDS
         if time.monotonic() > self._until:
             raise WorkerFailed(f"no progress for {STALL_SECONDS:g} s; {text}")
+        if time.monotonic() > self._ask:
+            self._ask = time.monotonic() + ASK_SECONDS
+            if self._desk.live_on(self._generation):
+                raise Refused(f"the live services have taken {self._generation.name} over: their rule files say what its do")
         time.sleep(LOOK_SECONDS)
 
 

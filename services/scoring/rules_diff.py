@@ -15,7 +15,7 @@ from schemas.programme import Programme
 from schemas.progress import CourseProgress, Flag, LearnerProgress
 from services.scoring.codec import Refused, decode
 from services.scoring.core.evaluate import evaluate
-from services.scoring.core.facts import Fact
+from services.scoring.core.facts import Fact, Interval
 from services.scoring.core.fold import fold
 from services.scoring.core.state import Learner
 from services.shared.stream import Record
@@ -97,7 +97,7 @@ class Comparison:
 
     def take(self, records: Iterable[Record], partition: int, partitions: int) -> None:
         """Fold a batch under both rule files."""
-        facts: dict[str, list[Fact]] = {}
+        facts: dict[str, list[Fact | Interval]] = {}
         for record in records:
             self.summary.records += 1
             found = decode(record.key, record.value, record.timestamp, partition, partitions)

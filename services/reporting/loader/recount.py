@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from schemas.programme import Programme
 from schemas.reading import Event, read_directory
 from services.scoring.codec import Refused, decode
-from services.scoring.core.facts import Fact
+from services.scoring.core.facts import Fact, Interval
 from services.scoring.core.fold import fold
 from services.scoring.core.state import Learner
 from services.shared.directory import Directory
@@ -69,7 +69,7 @@ class Recount:
             self.applied[f"{tp.topic}:{tp.partition}"] = end
 
     def _take(self, tp: TopicPartition, records: list[object]) -> None:
-        facts: dict[Key, list[Fact]] = {}
+        facts: dict[Key, list[Fact | Interval]] = {}
         for record in records:
             self.records += 1
             key, value, stamp = record.key, record.value, record.timestamp  # type: ignore[attr-defined]

@@ -1,17 +1,20 @@
 """A fact: what one sound event says about one learner in one programme, as the fold takes it.
 
-`stamp` (time_ms, source, id, digest) orders the facts of one key: the greatest is the latest (CONTRACTS, "Latest"). The
-digest is only computed where a stamp is asked for, because study intervals, the bulk, need none. Its first 128 bits order like the
-whole, and cells are the smaller for it.
+Study, the bulk, is an `Interval`: nothing but its seconds and its course count. All else is a `Fact`, whose `stamp` (time_ms, source,
+id, digest) orders the facts of one key: the greatest is the latest (CONTRACTS, "Latest"). The digest is only computed where a stamp is
+asked for. Its first 128 bits order like the whole, and cells are the smaller for it.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from schemas.activity import StudyRecorded
 from schemas.reading import Event
 
 Stamp = tuple[int, str, str, str]
+Interval = tuple[int, int, str]
+"""A stretch of study [start, end) in whole seconds since 1970, on a course."""
 
 
 class Fact:
@@ -42,6 +45,9 @@ def kind_of(event_type: str) -> str:
     return known
 
 
-def fact_of(event: Event) -> Fact:
+def fact_of(event: Event) -> Fact | Interval:
     """The fact that a sound learner event states."""
+    data: Any = event.data
+    if type(data) is StudyRecorded:
+        return (data.started_at, data.ended_at, data.course_id)
     return Fact(event)

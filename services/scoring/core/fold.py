@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from schemas.programme import Programme
-from services.scoring.core.facts import Fact
+from services.scoring.core.facts import Fact, Interval
 from services.scoring.core.state import Cases, CourseCell, Day, FollowUps, Learner, Posts, Summary, Works
 from services.scoring.core.study import credited
 
 
-def fold(programme: Programme, learner: Learner, facts: Iterable[Fact]) -> set[str]:
+def fold(programme: Programme, learner: Learner, facts: Iterable[Fact | Interval]) -> set[str]:
     """Take facts of this learner in this programme into the cells; answers the names of the cells that changed."""
     changed: set[str] = set()
     restudied: dict[str, tuple[int, int]] = {}  # local day -> its first instant and the next day's
@@ -24,13 +24,16 @@ def fold(programme: Programme, learner: Learner, facts: Iterable[Fact]) -> set[s
         if facts:
             learner.get("sum", Summary)
             changed.add("sum")
+    studied: list[Interval] = []
     for fact in facts:
-        if fact.kind == "study.recorded":
-            _study(programme, learner, fact, changed, restudied)
+        if isinstance(fact, tuple):
+            studied.append(fact)
         else:
             handler = _HANDLERS.get(fact.kind)
             if handler is not None:
                 handler(programme, learner, fact, changed)
+    if studied:
+        _study(programme, learner, studied, changed, restudied)
     for day, (begins, ends) in restudied.items():
         spans = learner.get("day:" + day, Day).spans
         if learner.set_credit(day, credited(spans, begins // 1000, ends // 1000, programme.daily_cap_seconds)):
@@ -39,55 +42,88 @@ def fold(programme: Programme, learner: Learner, facts: Iterable[Fact]) -> set[s
     return changed
 
 
-def _act(
-    programme: Programme, learner: Learner, at_ms: int, changed: set[str], course_id: str = "", starts: bool = True, day: str = ""
-) -> None:
+def _act(programme: Programme, learner: Learner, at_ms: int, changed: set[str], course_id: str = "", starts: bool = True) -> None:
     """An act of the learner at `at_ms`, on a course where it names one; `starts` where it makes them one who started."""
-    summary = learner.get("sum", Summary)
-    if summary.first_act is None or at_ms < summary.first_act:
-        summary.first_act = at_ms
-        changed.add("sum")
-    if summary.last_act is None or at_ms > summary.last_act:
-        summary.last_act = at_ms
-        changed.add("sum")
-    if starts and (summary.first_start is None or at_ms < summary.first_start):
-        summary.first_start = at_ms
-        changed.add("sum")
-    name = "day:" + (day or programme.day_of(at_ms))
-    cell = learner.get(name, Day)
-    if cell.first_act is None or at_ms < cell.first_act:
-        cell.first_act = at_ms
-        changed.add(name)
-    if cell.last_act is None or at_ms > cell.last_act:
-        cell.last_act = at_ms
-        changed.add(name)
+    _acted(learner, at_ms, at_ms, starts, changed)
+    name = "day:" + programme.day_of(at_ms)
+    _acted_on_day(learner.get(name, Day), name, at_ms, at_ms, changed)
     if course_id in programme.courses:
-        name = "course:" + course_id
-        course = learner.get(name, CourseCell)
-        if course.last_act is None or at_ms > course.last_act:
-            course.last_act = at_ms
-            changed.add(name)
+        _acted_on_course(learner, course_id, at_ms, changed)
 
 
-def _study(programme: Programme, learner: Learner, fact: Fact, changed: set[str], restudied: dict[str, tuple[int, int]]) -> None:
-    data = fact.data
-    start, end, course_id = data.started_at, data.ended_at, data.course_id
-    start_ms, end_ms = start * 1000, end * 1000
-    day, begins, ends = programme.days.around(start_ms)
-    _act(programme, learner, end_ms, changed, course_id, day=day if end_ms < ends else "")
-    if not programme.starts_ms <= start_ms < programme.ends_ms:
-        return
-    span = (start, course_id, end)
-    while True:
-        name = "day:" + day
-        cell = learner.get(name, Day)
-        if span not in cell.spans:
-            cell.spans.add(span)
-            changed.add(name)
-            restudied[day] = (begins, ends)
-        if end_ms <= ends:
-            return
-        day, begins, ends = programme.days.around(ends)
+def _acted(learner: Learner, first: int, last: int, starts: bool, changed: set[str]) -> None:
+    summary = learner.get("sum", Summary)
+    if summary.first_act is None or first < summary.first_act:
+        summary.first_act = first
+        changed.add("sum")
+    if summary.last_act is None or last > summary.last_act:
+        summary.last_act = last
+        changed.add("sum")
+    if starts and (summary.first_start is None or first < summary.first_start):
+        summary.first_start = first
+        changed.add("sum")
+
+
+def _acted_on_day(cell: Day, name: str, first: int, last: int, changed: set[str]) -> None:
+    if cell.first_act is None or first < cell.first_act:
+        cell.first_act = first
+        changed.add(name)
+    if cell.last_act is None or last > cell.last_act:
+        cell.last_act = last
+        changed.add(name)
+
+
+def _acted_on_course(learner: Learner, course_id: str, last: int, changed: set[str]) -> None:
+    name = "course:" + course_id
+    cell = learner.get(name, CourseCell)
+    if cell.last_act is None or last > cell.last_act:
+        cell.last_act = last
+        changed.add(name)
+
+
+def _study(
+    programme: Programme, learner: Learner, intervals: list[Interval], changed: set[str], restudied: dict[str, tuple[int, int]]
+) -> None:
+    """All of a batch's study at once: a day is asked for once, and of the acts at the ends of the intervals the extremes are enough."""
+    around, starts_ms, programme_ends = programme.days.around, programme.starts_ms, programme.ends_ms
+    cells: dict[str, Day] = {}
+    firsts: dict[str, int] = {}
+    lasts: dict[str, int] = {}
+    courses: dict[str, int] = {}
+    day, begins, ends = "", 0, 0
+    for start, end, course_id in intervals:
+        start_ms, end_ms = start * 1000, end * 1000
+        if not begins <= start_ms < ends:
+            day, begins, ends = around(start_ms)
+        acted = day if end_ms < ends else programme.day_of(end_ms)
+        if acted not in firsts:
+            firsts[acted] = lasts[acted] = end_ms
+        elif end_ms < firsts[acted]:
+            firsts[acted] = end_ms
+        elif end_ms > lasts[acted]:
+            lasts[acted] = end_ms
+        if end_ms > courses.get(course_id, -1):
+            courses[course_id] = end_ms
+        if not starts_ms <= start_ms < programme_ends:
+            continue
+        span = (start, course_id, end)
+        while True:
+            cell = cells.get(day)
+            if cell is None:
+                cell = cells[day] = learner.get("day:" + day, Day)
+            if span not in cell.spans:
+                cell.spans.add(span)
+                changed.add("day:" + day)
+                restudied[day] = (begins, ends)
+            if end_ms <= ends:
+                break
+            day, begins, ends = around(ends)
+    _acted(learner, min(firsts.values()), max(lasts.values()), True, changed)
+    for day, first in firsts.items():
+        _acted_on_day(cells.get(day) or learner.get("day:" + day, Day), "day:" + day, first, lasts[day], changed)
+    for course_id, last in courses.items():
+        if course_id in programme.courses:
+            _acted_on_course(learner, course_id, last, changed)
 
 
 def _open(programme: Programme, fact: Fact) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from schemas.reading import Event
-from services.scoring.core.facts import Stamp, fact_of, kind_of
+from services.scoring.core.facts import Fact, Stamp, kind_of
 
 SHOWN_CAUSES = 3
 """How many of the facts that took seconds from an interval are named; the seconds themselves are exact."""
@@ -45,7 +45,7 @@ class Record:
     @property
     def stamp(self) -> Stamp:
         """Orders the facts of one key: the greatest is the latest."""
-        return fact_of(self.event).stamp
+        return Fact(self.event).stamp
 
 
 class Why(NamedTuple):
