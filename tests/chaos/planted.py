@@ -50,6 +50,7 @@ class Need(NamedTuple):
             bool(scenes)
             and max(counts, default=0) <= self.most
             and (not self.both or bool(scenes[0].taken))
+            and phase.rules is None  # else everything is counted anew
             and self.state in ("", phase.state)
         )
 

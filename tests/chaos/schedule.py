@@ -152,7 +152,7 @@ def _scoring(chance: random.Random) -> Scene:
         return Scene(name, {}, tuple(Action(at, "SIGKILL", one) for one in WORKERS), frozenset(WORKERS))
     # Half of the time the other is taken along, so that nobody has gone on where the dead one comes back.
     other = WORKERS[1 - WORKERS.index(who)] if chance.random() < 0.5 else ""
-    return Scene(name, {who: f"{name}:{chance.randint(1, 6)}"}, (), frozenset({who, other} - {""}), other)
+    return Scene(name, {who: f"{name}:{chance.randint(1, 4)}"}, (), frozenset({who, other} - {""}), other)
 
 
 def _loading(chance: random.Random) -> Scene:
