@@ -51,9 +51,7 @@ def reconcile(
 async def _reconcile(conf: Settings, console: Console, rounds: int, wait: float, show: int) -> bool:
     topics = load_topics()
     client = connect(conf.clickhouse)
-    recount = Recount(
-        conf.bootstrap, load_programmes(conf.programmes), {name: topics[name].partitions for name in (ACTIVITY, DIRECTORY)}
-    )
+    recount = Recount(conf.bootstrap, load_programmes(conf.programmes), {name: topics[name].partitions for name in (ACTIVITY, DIRECTORY)})
     started = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with recount:
@@ -107,9 +105,7 @@ async def _reached(client: Client, applied: dict[str, int], wait: float) -> int:
         found = client.execute(
             "SELECT toUnixTimestamp64Milli(as_of), applied FROM marts.freshness WHERE relation IN %(names)s", {"names": _RELATIONS}
         )
-        behind = {
-            place: (row.get(place, 0), offset) for _, row in found for place, offset in applied.items() if row.get(place, 0) < offset
-        }
+        behind = {place: (row.get(place, 0), offset) for _, row in found for place, offset in applied.items() if row.get(place, 0) < offset}
         as_of_ms = min((moment for moment, _ in found), default=0)
         if found and not behind and as_of_ms > 0:
             return int(as_of_ms)
@@ -124,9 +120,7 @@ def _chunks(keys: list[Key]) -> Iterator[list[Key]]:
         yield keys[at : at + CHUNK]
 
 
-def _tell(
-    console: Console, recount: Recount, looked: Iterable[Key], found: dict[Key, list[Difference]], show: int, seconds: float
-) -> None:
+def _tell(console: Console, recount: Recount, looked: Iterable[Key], found: dict[Key, list[Difference]], show: int, seconds: float) -> None:
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 

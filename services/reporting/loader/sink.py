@@ -84,9 +84,7 @@ class Sink:
             if offset <= open_ended[key].offset:
                 best[key] = open_ended[key]._replace(version=version + 1)
         live = [item.row for item in best.values() if item.row is not None]
-        dead = [
-            (*typed(table, item.key), item.partition, item.offset, item.version, 1) for item in best.values() if item.row is None
-        ]
+        dead = [(*typed(table, item.key), item.partition, item.offset, item.version, 1) for item in best.values() if item.row is None]
         return live, dead
 
     def _stored(self, table: str, keys: list[tuple[str, ...]]) -> Iterable[tuple[tuple[str, ...], int, int]]:
