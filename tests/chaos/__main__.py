@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import groupby
 
 import msgspec
@@ -27,6 +28,7 @@ from tests.chaos.schedule import GENERATION
 
 SEED_SECONDS = 400.0
 """After so long without a word about a seed its process is ended."""
+END_SECONDS = 90.0
 TOLD = 10
 """Up to so many seeds, what each does is printed; else only of those that fail."""
 SHOWN = 12
@@ -57,10 +59,12 @@ def outcomes(seeds: list[int], arguments: list[str], told: bool, say: Callable[[
             for outcome in _heard(process, told, say, left):
                 left.remove(outcome.seed)
                 yield outcome
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(END_SECONDS)  # it puts its stack away
         finally:
             if process.poll() is None:
-                process.send_signal(signal.SIGTERM)  # so that its servers go away
-            process.wait(90)
+                process.send_signal(signal.SIGTERM)
+            process.wait(END_SECONDS)
 
 
 def _heard(process: subprocess.Popen[str], told: bool, say: Callable[[str], None], seeds: list[int]) -> Iterator[Outcome]:
@@ -82,6 +86,7 @@ def _heard(process: subprocess.Popen[str], told: bool, say: Callable[[str], None
             line = None
         if line is None:
             broken = Outcome(seeds[0])
+            process.send_signal(signal.SIGTERM)
             broken.differences.append("Broken: the process ended, or was silent, without an outcome:\n" + "\n".join(heard[-15:]))
             yield broken
             return

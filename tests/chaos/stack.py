@@ -81,13 +81,15 @@ class Stack:
         self._close()
 
     def _close(self) -> None:
-        for name in SERVERS:
-            with suppress(KeyError):
-                self.signal(name, signal.SIGCONT)  # what is stopped would not hear that it is to end
-        self.nursery.__exit__(None, None, None)
-        self.supervisor.stop()
-        if self.disk:
-            self.disk.unmount()
+        try:
+            for name in SERVERS:
+                with suppress(KeyError):
+                    self.signal(name, signal.SIGCONT)  # what is stopped would not hear that it is to end
+            self.nursery.__exit__(None, None, None)
+            self.supervisor.stop()
+        finally:
+            if self.disk:
+                self.disk.unmount()
 
     def write_rules(self, texts: Mapping[str, str]) -> None:
         """The rule files as the services find them at their next start."""
