@@ -4,7 +4,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python -m
 
-.PHONY: help setup setup-browser demo demo-check test test-deep mutants chaos chaos-planted check bench bench-core bench-engine bench-loader lock clean
+.PHONY: help setup setup-browser demo demo-check test test-deep mutants chaos chaos-planted check bench bench-core bench-engine bench-scale bench-loader lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,6 +47,9 @@ bench-core: setup  ## what the pure core costs on one core, without servers
 
 bench-engine: setup  ## scoring beside stock faust, a raw loop and quixstreams on one topic; EVENTS=, LEARNERS=, ROUNDS=, PEERS=java
 	@$(RUN) tests.bench.engine $(if $(EVENTS),--events $(EVENTS)) $(if $(LEARNERS),--learners $(LEARNERS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(PEERS),--peers $(PEERS))
+
+bench-scale: setup  ## a log that grows to EVENTS=10000000: cost of an event, memory of a learner, restart, the log counted anew
+	@$(RUN) tests.bench.scale $(if $(EVENTS),--events $(EVENTS))
 
 bench-loader: setup  ## the loader beside clickhouse-driver alone, in turns on the same rows; EVENTS=500000, ROUNDS=3
 	@$(RUN) tests.bench.loader $(if $(EVENTS),--events $(EVENTS)) $(if $(ROUNDS),--rounds $(ROUNDS))

@@ -65,7 +65,7 @@ async def work(conf: Settings) -> bool:
     await engine.run()
     following.cancel()
     os.close(lock)
-    return watch.changed
+    return watch.changed and not engine.app.told_to_end
 
 
 def main() -> None:

@@ -69,7 +69,7 @@ class Database:
         try:
             self._db: Any = Rdict(str(path), _options())
         except Exception as error:  # rocksdict raises plain Exceptions
-            if "lock" in str(error).lower():
+            if "lock" in str(error).lower() or "No space left" in str(error):
                 raise
             _log.warning("local state can't be read, it is made anew", path=str(path), error=str(error))
             shutil.rmtree(path, ignore_errors=True)

@@ -74,6 +74,13 @@ def _note(meta: Meta, offsets: dict[str, int]) -> None:
     meta.outputs |= {topic: offset for topic, offset in offsets.items() if topic != STATE_TOPIC}
 
 
+def _after(state: State, word: Watermark | None) -> State:
+    """A state is of use only if it is what was published last: the outputs' last word is of its epoch."""
+    if word is not None and state.meta is not None and word.epoch != state.meta.epoch:
+        state.broken, state.highest_epoch = True, max(state.highest_epoch, word.epoch)
+    return state
+
+
 def _reach(owned: Owned) -> None:
     """Once everything up to `pending` is applied and nothing that time changes is left to do, its moment is what we are as of."""
     if owned.pending is not None and owned.timely and owned.part.meta.applied >= owned.pending[1]:
@@ -164,14 +171,13 @@ class Engine:
         """The state to go on from; with one of another generation that the rules were tried on before (`chalk replay`), if there is one."""
         told = partial(self._metrics.recovery, number)
         if self._generation != LIVE:
-            return await recover(self._bootstrap, number, self._generation, self._stores, told)
+            state = await recover(self._bootstrap, number, self._generation, self._stores, told)
+            return _after(state, await last_word(self._bootstrap, self._generation.watermarks_topic, number))
         word = await last_word(self._bootstrap, LIVE.watermarks_topic, number)
         current = Generation(word.generation) if word is not None else LIVE
         if not await exists(self._bootstrap, current.state_topic):
             current = LIVE
-        state = await recover(self._bootstrap, number, current, self._stores, told)
-        if word is not None and state.meta is not None and word.epoch > state.meta.epoch:
-            state.broken, state.highest_epoch = True, max(state.highest_epoch, word.epoch)  # another state was published since
+        state = _after(await recover(self._bootstrap, number, current, self._stores, told), word)
         if state.meta is None or state.meta.rules != self._rules or state.broken:
             found = await prepared_by(self._bootstrap, number, self._rules, current)
             if found is not None:

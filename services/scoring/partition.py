@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from secrets import token_hex
 
 import msgspec
 
@@ -67,7 +68,7 @@ class Partition:
         if meta is not None and meta.rules == rules and not state.broken:
             deadlines = Deadlines.of(state.learners.next_changes())
             return cls(number, partitions, programmes, directory, meta, state.learners, deadlines=deadlines)
-        fresh = Meta(max(state.highest_epoch, meta.epoch if meta else 0) + 1, rules, 0)
+        fresh = Meta(max(state.highest_epoch, meta.epoch if meta else 0) + 1, rules, 0, born=token_hex(8))
         below = meta.applied if meta is not None else 0
         if meta is not None:
             fresh.tick_ms, fresh.as_of_ms, fresh.outputs = meta.tick_ms, meta.as_of_ms, dict(meta.outputs)

@@ -140,6 +140,7 @@ async def _catch_up(reading: Reading, database: Database, told: Told) -> bool:
     """Take in the changelog from where the copy stands. False: the copy may hold what the changelog does not, so it is of no use.
 
     That is where the changelog was replaced, or has gone on under another epoch: then cells may be gone whose tombstones are gone, too.
+    Every transaction ends with the partition's `Meta`, which says whether it is the same state that goes on.
     """
     local, copied = database.local, database.local.offset > 0
     end = await reading.end()
@@ -148,11 +149,17 @@ async def _catch_up(reading: Reading, database: Database, told: Told) -> bool:
     async for records, position in reading.records(local.offset, end, told):
         rows = [(record.key, record.value) for record in records]
         epochs = {value[:4] if value is not None else None for key, value in rows if key[:1] != b"|"}
-        if copied and not epochs <= {local.epoch.to_bytes(4, "big")}:
+        if copied and not (epochs <= {local.epoch.to_bytes(4, "big")} and _of_one_birth(database.meta, rows)):
             return False
         local.epoch = max(local.epoch, *(epoch_of(one) for one in epochs if one is not None), 0)
         database.write(rows, position)
     return True
+
+
+def _of_one_birth(known: bytes | None, rows: list[tuple[bytes, bytes | None]]) -> bool:
+    """Whether what the changelog says of the partition goes on from what the copy knows."""
+    born = None if known is None else read_meta(known).born
+    return all(born is None or value is None or read_meta(value).born == born for key, value in rows if key == META_KEY)
 
 
 async def _check_outputs(bootstrap: str, partition: int, generation: Generation, meta: Meta, state: State) -> None:

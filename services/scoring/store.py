@@ -28,7 +28,7 @@ Key = tuple[str, str]
 
 
 class Meta(msgspec.Struct):
-    """Where a partition stands.
+    """Where a partition stands. `born`: says this state from any other that has the same epoch.
 
     `applied`: next offset of `learning.activity`; `tick_ms`: the latest clock moment at which anybody was worked out;
     `as_of_ms`: everything accepted, and everything that time changes, up to this moment is in; `outputs`: next offset of each
@@ -41,6 +41,7 @@ class Meta(msgspec.Struct):
     tick_ms: int = 0
     as_of_ms: int = 0
     outputs: dict[str, int] = {}
+    born: str = ""
 
 
 class Refusals(msgspec.Struct):

@@ -246,7 +246,7 @@ class BatchApp:
         revoked: Callable[[set[TP]], Awaitable[None]] | None = None,
         let_go: Callable[[], None] = lambda: None,
         datadir: str = "/tmp/chalk-faust",
-        session_timeout: float = 10.0,
+        session_timeout: float = 6.0,
         max_fetch_bytes: int = 4 << 20,
         max_records: int | None = None,
     ) -> None:
@@ -280,6 +280,7 @@ class BatchApp:
             self.app.on_partitions_revoked.connect(on_revoked)
             self._keep = on_revoked  # signals hold weak references
         self.stopping = asyncio.Event()
+        self.told_to_end = False  # by a signal, so it is not for itself to start again, whatever else it was to stop for
         for topic, handle in handlers.items():
             self._agent(topic, handle)
 
@@ -318,8 +319,13 @@ class BatchApp:
     async def run(self) -> None:
         """Start, then work until SIGTERM or SIGINT; stops gracefully (what is acknowledged is committed)."""
         loop = asyncio.get_running_loop()
+
+        def told() -> None:
+            self.told_to_end = True
+            self.stopping.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stopping.set)
+            loop.add_signal_handler(number, told)
         await self.start()
         await self.stopping.wait()
         try:

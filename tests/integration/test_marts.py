@@ -320,9 +320,7 @@ def test_freshness_is_as_old_as_its_slowest_part(client: Client) -> None:
 
 @pytest.mark.parametrize("relation", ["learner_progress", "course_progress", "needs_attention", "attention_log", "events"])
 def test_one_learner_is_found_by_the_key(client: Client, relation: str) -> None:
-    client.execute(
-        "INSERT INTO store.progress (programme, learner_id, version) SELECT 'p-1', toString(number), 1 FROM numbers(50000)"
-    )
+    client.execute("INSERT INTO store.progress (programme, learner_id, version) SELECT 'p-1', toString(number), 1 FROM numbers(50000)")
     for table in ("attention_log", "events"):
         client.execute(f"INSERT INTO store.{table} (programme, learner_id) SELECT 'p-1', toString(number) FROM numbers(50000)")
     plan = client.execute(f"EXPLAIN indexes = 1 SELECT * FROM marts.{relation} WHERE programme = 'p-1' AND learner_id = '777'")

@@ -30,8 +30,6 @@ from tests.integration.test_scoring import PARTITIONS, Worker, end_of, history, 
 
 pytestmark = pytest.mark.servers
 RULES = ROOT / "schemas" / "programmes"
-SESSION = 10
-"""Seconds after which the group gives a silent worker's partitions to others."""
 
 
 @pytest.fixture
@@ -65,15 +63,22 @@ def test_the_copy_on_disk_is_used_as_far_as_it_holds(values: Settings, tmp_path:
     """The tail alone is read after a restart; everything where another epoch has come, or the topic was replaced."""
     stores, read_of = Stores(tmp_path, 1), []
 
-    async def commit(*rows: tuple[bytes, bytes | None], epoch: int) -> None:
+    async def commit(*rows: tuple[bytes, bytes | None], epoch: int, born: str = "") -> None:
         writer = Writer(values.bootstrap, 1)
         await writer.start()
-        await writer.write({STATE_TOPIC: [*rows, meta_row(Meta(epoch, "r", 0))]}, lambda _: {})
+        await writer.write({STATE_TOPIC: [*rows, meta_row(Meta(epoch, "r", 0, born=born))]}, lambda _: {})
         await writer.stop()
+
+    async def fence() -> None:
+        """As every owner does first: only then has every transaction surely ended in each partition."""
+        heir = Writer(values.bootstrap, 1)
+        await heir.start()
+        await heir.stop()
 
     async def both() -> tuple[int, dict[Key, dict[str, bytes]]]:
         """Records read by the one with a copy, and what both find."""
         read_of.clear()
+        await fence()
         state = await recover(values.bootstrap, 1, LIVE, stores, lambda done, of: read_of.append(of))
         in_memory = await recover(values.bootstrap, 1)
         assert isinstance(state.learners, OnDisk) and isinstance(in_memory.learners, InMemory)
@@ -101,11 +106,16 @@ def test_the_copy_on_disk_is_used_as_far_as_it_holds(values: Settings, tmp_path:
         assert told > 8
         assert {key: sorted(cells) for key, cells in found.items()} == {("p", "a"): ["sum"], ("p", "c"): ["sum"]}
         assert (await both())[0] <= 1
+        # Another state under the same epoch, as where the topic was deleted and made anew while this worker was away.
+        await commit(*of(2, "d", "sum"), epoch=2, born="later")
+        assert (await both())[0] > 12
+        assert (await both())[0] <= 1
         # One that died before its last transaction.
         writer = Writer(values.bootstrap, 1)
         await writer.start()
         await writer.write({STATE_TOPIC: of(3, "a", "sum")}, lambda _: {})
         await writer.stop()
+        await fence()
         state = await recover(values.bootstrap, 1, LIVE, stores)
         assert state.broken and state.highest_epoch == 3
         state.learners.close()

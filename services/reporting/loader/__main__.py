@@ -127,7 +127,7 @@ async def work(conf: Settings) -> bool:
     await stream.run()
     for job in jobs:
         job.cancel()
-    return watch.changed
+    return watch.changed and not stream.told_to_end
 
 
 def main() -> None:

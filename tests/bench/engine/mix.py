@@ -83,18 +83,21 @@ class Mix:
         return [json.loads(line.value) for line in self.lines if line.key.decode() == learner]
 
 
-def make(events: int, learners: int, partitions: int, seed: int = 5) -> Mix:
-    """`events` records of `learners` learners. Raises ValueError where that is fewer than 3 or more than 900 events each."""
+def make(events: int, learners: int, partitions: int, seed: int = 5, first: int = 0) -> Mix:
+    """`events` records of `learners` learners, numbered from `first` on.
+
+    Raises ValueError where that is fewer than 3 or more than 900 events each.
+    """
     if not 3 * learners <= events <= MOST_EACH * learners:
         raise ValueError(f"{events:,} events of {learners:,} learners: from 3 to {MOST_EACH} each are possible")
     chance = random.Random(seed)
     mix = Mix(learners=learners)
     told: list[tuple[int, int, str, dict[str, Any]]] = []  # (time, number of the learner, type, data)
-    for number in range(learners):
-        each = events // learners + (number < events % learners)
+    for number in range(first, first + learners):
+        each = events // learners + (number - first < events % learners)
         told += [(time, number, kind, data) for time, kind, data in _life(number, each, chance)]
     told.sort(key=lambda one: one[:2])
-    for n, (time, number, kind, data) in enumerate(told):
+    for n, (time, number, kind, data) in enumerate(told, first * MOST_EACH):
         learner = f"t-{number:06d}"
         key = learner.encode()
         mix.kinds[kind] += 1
