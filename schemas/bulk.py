@@ -107,7 +107,7 @@ def _remember(text: str, ms: int) -> None:
 def study_record(value: bytes, sources: set[str]) -> Study | None:
     """The study that a record states, by `sources` that are known as sound; None: ask the long way."""
     # skipped or nested text is where decoders differ: nothing unknown, nothing nested, and no byte beyond ASCII is taken here
-    if not value.isascii():
+    if b"study.recorded" not in value or not value.isascii():
         return None
     try:
         found = _decode(value)
@@ -124,7 +124,8 @@ def study_record(value: bytes, sources: set[str]) -> Study | None:
         ):
             return None
         time_ms = quick_ms(found.time)
-        started, ended = quick_ms(data.started_at) // 1000, quick_ms(data.ended_at) // 1000
+        started = quick_ms(data.started_at) // 1000
+        ended = (time_ms if data.ended_at == found.time else quick_ms(data.ended_at)) // 1000  # platforms tell of study as it ends
         ingested = None if found.ingested_at is msgspec.UNSET else quick_ms(found.ingested_at)
     except (msgspec.MsgspecError, Bad):
         return None

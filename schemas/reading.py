@@ -20,6 +20,7 @@ from schemas.bulk import STUDY, Study, study_record
 from schemas.envelope import GOOD_SOURCES, SCORE_UNIT, Envelope, Frozen, Id, ProgrammeEnvelope
 from schemas.instants import parse_instant, rfc3339
 from schemas.organisation import DIRECTORY_TYPES, STAFF_TYPES, UNIT_TYPES, StaffAssigned, StaffReleased, UnitDeclared
+from schemas.plain import plain_record
 from schemas.strictjson import NotJson, parse
 from schemas.verdicts import CODES, Bad, Verdict, in_order, pointer
 from schemas.versions import UPCASTS, upcast
@@ -365,10 +366,21 @@ def read_interval(
 def _quickly(key: bytes | None, value: bytes, timestamp_ms: int, partition: int, partitions: int) -> Event | None:
     study = _sound_study(key, value, timestamp_ms, partition, partitions)
     if study is None:
-        return None
+        return _plainly(key, value, timestamp_ms, partition, partitions)
     found, ingested_ms = study.found, timestamp_ms if study.ingested_ms is None else study.ingested_ms
     data = upcast(STUDY, study.data)
     return Event(found.id, found.source, STUDY, found.subject, study.time_ms, found.programme, data, ingested_ms)
+
+
+def _plainly(key: bytes | None, value: bytes, timestamp_ms: int, partition: int, partitions: int) -> Event | None:
+    plain = plain_record(value, GOOD_SOURCES)
+    if plain is None or key is None or key != plain.found.subject.encode() or partition_of(key, partitions) != partition:
+        return None
+    found, time_ms, data, said_ms = plain
+    ingested_ms = timestamp_ms if said_ms is None else said_ms
+    if time_ms > ingested_ms + AHEAD_MS:
+        return None
+    return Event(found.id, found.source, found.type, found.subject, time_ms, found.programme, data, ingested_ms)
 
 
 def _at_length(key: bytes | None, value: bytes, timestamp_ms: int, partition: int, partitions: int) -> Event | list[Verdict]:

@@ -126,6 +126,44 @@ def test_what_is_unusual_is_answered_the_same(value: bytes) -> None:
         assert quick is None or quick == long
 
 
+PLAIN: list[tuple[str, dict[str, Any]]] = [
+    ("course.selected", {"course_id": "c1"}),
+    ("assignment.graded", {"course_id": "c1", "assignment_id": "a", "score": 0.85, "grader_id": "g"}),
+    ("post.published", {"course_id": "c1", "post_id": "p", "kind": "question"}),
+    ("learner.registered", {"class_id": "k", "mode": "online"}),
+    ("learner.registered", {"class_id": "k"}),
+    ("platform.visited", {}),
+]
+ODD_SCORES = (0, 1, 0.0, 1.0, 0.1, 0.12, 0.123, 0.1234, 0.12345, 0.50, -0.1, 1.01, True, None, "0.5", 1e-2)
+
+
+def plain_records() -> list[bytes]:
+    found = [text(type=f"chalkstream.{kind}.v1", data=of, time="2023-06-01T08:30:00+08:00") for kind, of in PLAIN]
+    graded = dict(PLAIN)["assignment.graded"]
+    for score in ODD_SCORES:
+        found.append(text(type="chalkstream.assignment.graded.v1", data=graded | {"score": score}))
+    found += [one.replace(b"0.5}", b"0.50}").replace(b"0.1,", b"1e-1,").replace(b"0.12,", b"0.1200,") for one in found]
+    for kind, of in PLAIN:
+        for name in of:
+            found += [text(type=f"chalkstream.{kind}.v1", data=of | {name: odd}) for odd in ("", "a b", "x" * 300, None, 5, [], "c1")]
+            found.append(text(type=f"chalkstream.{kind}.v1", data={key: value for key, value in of.items() if key != name}))
+        found += [text(type=f"chalkstream.{kind}.v1", data=of | {"extra": 1}), text(type=f"chalkstream.{kind}.v1", data=of, id="")]
+    return found
+
+
+def test_marks_and_their_like_are_answered_the_same() -> None:
+    quickly = 0
+    both(text())
+    for value in plain_records():
+        for key in (b"L1", b"L2"):
+            quick, long = both(value, key)
+            assert quick is None or (quick == long and quick.digest == long.digest and quick.data == long.data), value
+            quickly += quick is not None
+    for value in plain_records()[: len(PLAIN)]:
+        assert isinstance(both(value)[0], Event)
+    assert quickly > 20
+
+
 PIECES = st.sampled_from(
     [
         *(bytes([char]) for char in b'"\\{}[,:0Z \x00\x1f\xff'),

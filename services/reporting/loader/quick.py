@@ -9,21 +9,19 @@ typed decoding, sets of ids met before, and instants by halves met before.
 
 from __future__ import annotations
 
-import re
 from hashlib import sha256
 from json.encoder import encode_basestring
-from types import NoneType
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any
 
 import msgspec
 
-from schemas.activity import LEARNER_TYPES, StudyChannel, StudyRecorded, WorkPublished
+from schemas.activity import StudyChannel
 from schemas.bulk import IDS, STUDY, is_id, quick_ms, remembered
-from schemas.envelope import GOOD_SOURCES, Fingerprint, Frozen, Id, Score
+from schemas.envelope import GOOD_SOURCES
 from schemas.instants import rfc3339
+from schemas.plain import FORMS, ID, TEXT, decode_envelope, is_score, sound_envelope
 from schemas.reading import AHEAD_MS, LONGEST_S, partition_of
 from schemas.verdicts import Bad
-from schemas.versions import UPCASTS
 
 Row = tuple[Any, ...]
 
@@ -46,19 +44,6 @@ def event_key(source: str, id: str, digest: str) -> int:
 # -- forms --------------------------------------------------------------------------------------------------------------
 
 
-class _Envelope(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    specversion: Literal["1.0"]
-    id: str
-    source: str
-    type: str
-    subject: str
-    time: str
-    programme: str
-    data: msgspec.Raw
-    ingested_at: str | msgspec.UnsetType = msgspec.UNSET
-    datacontenttype: Literal["application/json"] | msgspec.UnsetType = msgspec.UNSET
-
-
 class _Study(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     course_id: str
     started_at: str
@@ -67,46 +52,7 @@ class _Study(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     session_id: str | None = None
 
 
-_ID, _TEXT, _SCORE = range(3)
-_score = re.compile(rb"0(?:\.[0-9]{0,3}[1-9])?|1").fullmatch
-"""Scores that are written as the digest's content writes them."""
-
-
-class _Plain(NamedTuple):
-    """A type of ids, words and scores: how its data is decoded, then for each field by name: what it is, and its key as JSON text."""
-
-    decode: Any
-    fields: list[tuple[str, int, str]]
-
-
-def _plain(model: type[Frozen]) -> _Plain | None:
-    """None where a field is anything else."""
-    fields: list[tuple[str, Any, Any]] = []
-    kinds: list[tuple[str, int, str]] = []
-    for name, hint in sorted(get_type_hints(model, include_extras=True).items()):
-        if name not in model.model_fields:
-            continue
-        options = [option for option in (get_args(hint) if NoneType in get_args(hint) else (hint,)) if option is not NoneType]
-        option = options[0]
-        is_word, is_optional = get_origin(option) is Literal, not model.model_fields[name].is_required()
-        if len(options) != 1 or not (is_word or option in (Id, Fingerprint) or (option == Score and not is_optional)):
-            return None
-        kind = option if is_word else msgspec.Raw if option == Score else str
-        fields.append((name, kind | None if is_optional else kind, None if is_optional else msgspec.NODEFAULT))
-        kinds.append((name, _ID if option == Id else _SCORE if option == Score else _TEXT, f'"{name}":'))
-    form = msgspec.defstruct(model.__name__, fields, forbid_unknown_fields=True, kw_only=True, gc=False)
-    return _Plain(msgspec.json.Decoder(form).decode, kinds)
-
-
-_envelope = msgspec.json.Decoder(_Envelope).decode
 _study = msgspec.json.Decoder(_Study).decode
-_PLAIN: dict[str, _Plain] = {
-    name: plain
-    for name, model in LEARNER_TYPES.items()
-    if model not in (StudyRecorded, WorkPublished)  # these have rules across fields
-    and name not in UPCASTS
-    and (plain := _plain(model)) is not None
-}
 
 
 # -- rows ---------------------------------------------------------------------------------------------------------------
@@ -120,7 +66,7 @@ def quick_rows(
     if value is None or key is None or not value.isascii():
         return None
     try:
-        found = _envelope(value)
+        found = decode_envelope(value)
         id, source, subject, programme, said_time, said_type = (
             found.id,
             found.source,
@@ -129,15 +75,7 @@ def quick_rows(
             found.time,
             found.type,
         )
-        if (
-            source not in GOOD_SOURCES
-            or not 1 <= len(id) <= 128
-            or not id.isprintable()
-            or not (subject in IDS or remembered(subject))
-            or not (programme in IDS or remembered(programme))
-            or key != subject.encode()
-            or partition_of(key, partitions) != partition
-        ):
+        if not sound_envelope(found, GOOD_SOURCES) or key != subject.encode() or partition_of(key, partitions) != partition:
             return None
         time_ms = quick_ms(said_time)
         accepted = found.ingested_at
@@ -160,7 +98,7 @@ def quick_rows(
                 f'"started_at":"{_canonical(study.started_at, started_ms)}"'
             )
         else:
-            plain = _PLAIN.get(said_type)
+            plain = FORMS.get(said_type)
             if plain is None:
                 return None
             form = plain.decode(raw)
@@ -169,15 +107,15 @@ def quick_rows(
                 text = getattr(form, name)
                 if text is None:
                     continue
-                if kind == _ID:
+                if kind == ID:
                     if not (text in IDS or is_id(text)):
                         return None
                     parts.append(f'{start}"{text}"')
-                elif kind == _TEXT:
+                elif kind == TEXT:
                     if not 1 <= len(text) <= 256:
                         return None
                     parts.append(start + encode_basestring(text))
-                elif _score(text) is not None:
+                elif is_score(text) is not None:
                     parts.append(start + str(text, "ascii"))
                 else:
                     return None
