@@ -90,8 +90,9 @@ class Meter:
 def _desk(quiet: bool = False) -> Iterator[Desk]:
     """What the commands work with; their errors as one line of text and an exit status: 2 refused, 1 failed."""
     conf = settings()
-    structlog.configure(  # standard output is the command's own
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING), logger_factory=structlog.PrintLoggerFactory(sys.stderr)
+    structlog.configure(  # standard output is the command's own; standard error may be another one later
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
     meter = Meter(quiet)
     client = connect(conf.clickhouse)
