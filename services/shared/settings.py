@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     scoring_metrics_port: int = Field(8031, description="port of scoring's /metrics and /healthz; 0: none")
     loader_metrics_port: int = Field(8032, description="port of the loader's /metrics and /healthz; 0: none")
     state: Literal["rocksdb", "memory"] = Field("rocksdb", description="where a scoring worker keeps learners: rocksdb or memory")
-    state_learners: int = Field(100_000, ge=1, description="learners that a worker with state=rocksdb keeps decoded in memory, at most")
+    state_learners: int = Field(50_000, ge=1, description="learners that a worker with state=rocksdb keeps decoded in memory, at most")
     tick_seconds: float = Field(0.5, description="real seconds between two looks at the clock for what time alone changes")
 
     reporting_host: str = Field("127.0.0.1", description="address of the console and its API")
