@@ -257,7 +257,7 @@ class Engine:
 
             def last(offsets: dict[str, int]) -> Rows:
                 _note(part.meta, offsets)
-                return {STATE_TOPIC: [refusals_row(Refusals(part.refused_below, part.meta.outputs["learning.rejected"]))]}
+                return {STATE_TOPIC: [refusals_row(Refusals(part.refused_below, part.meta.outputs["learning.rejected"], part.meta.epoch))]}
 
             offset = (await owned.writer.write(rows, last))[STATE_TOPIC] + 1  # the transaction's marker
         part.learners.spill(spilled, part.meta.applied, offset)

@@ -22,7 +22,7 @@ from services.scoring.core.facts import Fact, Interval
 from services.scoring.core.fold import fold
 from services.scoring.deadlines import Deadlines
 from services.scoring.learners import InMemory, Learners, State
-from services.scoring.store import PUBLISHED, STATE_TOPIC, Entry, Key, Meta, Published, cell_rows, key_bytes
+from services.scoring.store import PUBLISHED, STATE_TOPIC, Entry, Key, Meta, Published, Refusals, cell_rows, key_bytes
 from services.scoring.writer import Row, Rows
 from services.shared.directory import Directory
 from services.shared.stream import Record
@@ -72,9 +72,10 @@ class Partition:
         below = meta.applied if meta is not None else 0
         if meta is not None:
             fresh.tick_ms, fresh.as_of_ms, fresh.outputs = meta.tick_ms, meta.as_of_ms, dict(meta.outputs)
-        if state.refusals is not None and state.refusals.below > below:
-            below = state.refusals.below
-            fresh.outputs["learning.rejected"] = max(state.refusals.output, fresh.outputs.get("learning.rejected", 0))
+        for told in _refused(state):
+            if told.below > below:
+                below = told.below
+                fresh.outputs["learning.rejected"] = max(told.output, fresh.outputs.get("learning.rejected", 0))
         if end == 0 and not len(state.learners):
             return cls(number, partitions, programmes, directory, fresh, state.learners)
         prepared = state.prepared
@@ -229,3 +230,14 @@ class Partition:
         published.next_change_ms = evaluation.next_change_ms
         self.deadlines.put(key, evaluation.next_change_ms)
         rows.setdefault(STATE_TOPIC, []).extend(cell_rows(self.meta.epoch, key, entry, changed))
+
+
+def _refused(state: State) -> Iterator[Refusals]:
+    """What rebuilds that died have told already. What a shadow told while it was one, it told in a topic of its own."""
+    if state.refusals is not None:
+        yield state.refusals
+    prepared = state.prepared
+    if prepared is None or prepared.refusals is None or prepared.meta is None:
+        return
+    if prepared.refusals.epoch > prepared.meta.epoch:
+        yield prepared.refusals

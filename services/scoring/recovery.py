@@ -125,8 +125,16 @@ async def _onto_disk(reading: Reading, database: Database, most: int, told: Told
     if database.local.offset > 0 and not await _catch_up(reading, database, told):
         _log.info("the copy on disk is of another generation; reading the whole changelog", path=str(database.path))
         database.wipe()
-    if database.local.offset == 0:
-        await _catch_up(reading, database, told)
+    if database.local.offset > 0:
+        state = _found(database, most)
+        if not state.broken:
+            return state
+        database.wipe()  # a death while another generation's state was taken over leaves more in the copy than was committed
+    await _catch_up(reading, database, told)
+    return _found(database, most)
+
+
+def _found(database: Database, most: int) -> State:
     meta, refused = database.meta, database.value(REFUSED_KEY)
     state = State(None if meta is None else read_meta(meta), OnDisk(database, most), highest_epoch=database.local.epoch)
     state.refusals = None if refused is None else read_refusals(refused)

@@ -45,10 +45,14 @@ class Meta(msgspec.Struct):
 
 
 class Refusals(msgspec.Struct):
-    """While a rebuild reads the log: unsound records below `below` are in `learning.rejected`, which then ended at `output`."""
+    """While a rebuild reads the log: unsound records below `below` are in `learning.rejected`, which then ended at `output`.
+
+    `epoch`: the one that is being built.
+    """
 
     below: int
     output: int
+    epoch: int = 0
 
 
 class Published(msgspec.Struct):

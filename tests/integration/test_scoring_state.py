@@ -7,8 +7,10 @@ import json
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,12 @@ def test_the_copy_on_disk_is_used_as_far_as_it_holds(values: Settings, tmp_path:
         assert told > 8
         assert {key: sorted(cells) for key, cells in found.items()} == {("p", "a"): ["sum"], ("p", "c"): ["sum"]}
         assert (await both())[0] <= 1
+        # A death while this state was being taken over: the copy has more than was committed.
+        await fence()
+        state = await recover(values.bootstrap, 1, LIVE, stores)
+        state.learners.spill(of(7, "a", "sum", "works"), 5, None)
+        state.learners.close()
+        assert (await both())[1].keys() == {("p", "a"), ("p", "c")}
         # Another state under the same epoch, as where the topic was deleted and made anew while this worker was away.
         await commit(*of(2, "d", "sum"), epoch=2, born="later")
         assert (await both())[0] > 12
@@ -172,30 +180,52 @@ def offsets(values: Settings, topic: str) -> int:
     return sum(max((one.offset + 1 for one in found if one.partition == number), default=0) for number in range(PARTITIONS))
 
 
+@contextmanager
+def supervised(workers: list[Worker]) -> Iterator[list[int]]:
+    """Workers that end are started again; the exit statuses of those that did."""
+    ended: list[int] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.3):
+            for worker in workers:
+                status = worker.process.poll()
+                if status is not None:
+                    ended.append(status)
+                    worker.start()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield ended
+    finally:
+        over.set()
+        thread.join()
+
+
 @pytest.mark.timeout(300)
 def test_a_worker_that_slept_past_its_session_changes_nothing(values: Settings) -> None:
     """Two workers; one sleeps with work in hand until its partitions are another's, and goes on as if nothing had been."""
     rows = history(9, 60, 2_400)
     workers = [Worker(values), Worker(values)]
-    time.sleep(6)
-    for turn, at in enumerate(range(0, len(rows), 800)):
-        sleeper = workers[turn % 2].process
-        asyncio.run(send(values.bootstrap, rows[at : at + 400]))
-        if sleeper.poll() is None:
-            os.kill(sleeper.pid, signal.SIGSTOP)
-        asyncio.run(send(values.bootstrap, rows[at + 400 : at + 800]))
-        wait_applied(values.bootstrap, end_of(rows[: at + 800]))  # by the other
-        if turn < 2:
-            time.sleep(1)
-        os.kill(sleeper.pid, signal.SIGCONT)
-        time.sleep(2)
-        if sleeper.poll() is not None:  # it noticed that it was fenced; a supervisor starts it again
-            workers[turn % 2].start()
-    asyncio.run(send(values.bootstrap, rows[:50]))  # duplicates: whoever is awake goes on
-    time.sleep(3)
-    progress = asyncio.run(read(values.bootstrap, "learning.progress"))
+    with supervised(workers) as ended:
+        time.sleep(6)
+        for turn, at in enumerate(range(0, len(rows), 800)):
+            sleeper = workers[turn % 2].process
+            asyncio.run(send(values.bootstrap, rows[at : at + 400]))
+            with suppress(ProcessLookupError):  # it has just noticed that it was fenced before
+                os.kill(sleeper.pid, signal.SIGSTOP)
+            asyncio.run(send(values.bootstrap, rows[at + 400 : at + 800]))
+            wait_applied(values.bootstrap, end_of(rows[: at + 800]))  # by the other
+            with suppress(ProcessLookupError):
+                os.kill(sleeper.pid, signal.SIGCONT)
+            time.sleep(3)
+        asyncio.run(send(values.bootstrap, rows[:50]))  # duplicates: whoever is awake goes on
+        time.sleep(3)
+        progress = asyncio.run(read(values.bootstrap, "learning.progress"))
     for worker in workers:
         worker.kill()
+    assert set(ended) <= {70}, (values.data / "scoring-test.log").read_text()[-3000:]  # fenced, and said so
     assert plain(last_values(progress)) == recount(rows, RULES)
     versions: dict[bytes, list[int]] = {}
     for _, key, value in progress:

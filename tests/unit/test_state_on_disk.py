@@ -17,7 +17,7 @@ from services.scoring.disk import Database, OnDisk, worker_folder
 from services.scoring.learners import InMemory, State
 from services.scoring.partition import Partition
 from services.scoring.recovery import Stores
-from services.scoring.store import STATE_TOPIC, meta_row
+from services.scoring.store import STATE_TOPIC, Meta, Refusals, meta_row
 from services.scoring.writer import Rows
 from services.shared.clock import parse_clock
 from services.shared.directory import Directory
@@ -133,6 +133,15 @@ def test_a_rebuild_is_not_gone_on_with_where_others_have_worked(tmp_path: Path) 
             rows = part.apply(log[:100], NOW)
             part.learners.spill(rows[STATE_TOPIC], part.meta.applied, None)
         part.learners.close()
+
+
+@pytest.mark.parametrize(("epoch", "below"), [(3, 5), (4, 9)])
+def test_what_was_told_while_another_state_was_taken_over_is_not_told_again(epoch: int, below: int) -> None:
+    """What the shadow refused while it was one (epochs up to its own) it told in a topic of its own."""
+    prepared = State(Meta(3, "new", 6), refusals=Refusals(9, 44, epoch))
+    part = begun(State(Meta(1, "old", 5), prepared=prepared), 20, "new")
+    assert (part.refused_below, part.reads_from, part.meta.epoch) == (below, min(6, below), 4)
+    assert part.meta.outputs == ({"learning.rejected": 44} if below == 9 else {})
 
 
 def test_files_that_are_no_database_are_made_anew(tmp_path: Path) -> None:
