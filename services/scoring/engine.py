@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import msgspec
 import structlog
@@ -111,7 +112,7 @@ class Engine:
         self._metrics = metrics
         self._owned: dict[int, Owned] = {}
         self._moving = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[asyncio.Task[Any]] = []
         self.app = BatchApp(
             generation.group("chalk-scoring"),
             bootstrap,
@@ -136,7 +137,16 @@ class Engine:
     # -- taking and leaving partitions ---------------------------------------------------------------------------------------------
 
     async def positions(self, assigned: set[TP]) -> dict[TP, int]:
-        """Recover what is newly ours; where to read each partition from is what its state has applied."""
+        """Recover what is newly ours; where to read each partition from is what its state has applied.
+
+        The next rebalance cancels whoever waits for this. The recovery itself goes on, so that nothing is left half opened, and the next
+        owner of the lock finds it done.
+        """
+        task = asyncio.create_task(self._own(assigned))
+        self._tasks = [*(one for one in self._tasks if not one.done()), task]
+        return await asyncio.shield(task)
+
+    async def _own(self, assigned: set[TP]) -> dict[TP, int]:
         try:
             check_assigned(assigned, {ACTIVITY: self._partitions})
             async with self._moving:

@@ -267,6 +267,8 @@ class BatchApp:
             stream_processing_timeout=10**9,  # faust calls a stream slow that waits for ClickHouse or a long batch
             broker_request_timeout=300.0,  # also bounds `positions`, so a recovery
             consumer_auto_offset_reset="earliest",
+            # A broker that has just started may not know its topics yet: a group that is shared out then gets nothing, until somebody looks.
+            consumer_metadata_max_age_ms=5_000,
         )
         self.app.chalk_positions = positions
         self.app.chalk_let_go = let_go
