@@ -14,7 +14,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import msgspec
 import structlog
@@ -112,7 +111,7 @@ class Engine:
         self._metrics = metrics
         self._owned: dict[int, Owned] = {}
         self._moving = asyncio.Lock()
-        self._tasks: list[asyncio.Task[Any]] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self.app = BatchApp(
             generation.group("chalk-scoring"),
             bootstrap,
@@ -139,14 +138,9 @@ class Engine:
     async def positions(self, assigned: set[TP]) -> dict[TP, int]:
         """Recover what is newly ours; where to read each partition from is what its state has applied.
 
-        The next rebalance cancels whoever waits for this. The recovery itself goes on, so that nothing is left half opened, and the next
-        owner of the lock finds it done.
+        The next rebalance cancels this, and then nothing is ours: a partition that is looked after before its reader stands at the right
+        place would take what comes from elsewhere for the whole.
         """
-        task = asyncio.create_task(self._own(assigned))
-        self._tasks = [*(one for one in self._tasks if not one.done()), task]
-        return await asyncio.shield(task)
-
-    async def _own(self, assigned: set[TP]) -> dict[TP, int]:
         try:
             check_assigned(assigned, {ACTIVITY: self._partitions})
             async with self._moving:
