@@ -136,7 +136,11 @@ class Engine:
     # -- taking and leaving partitions ---------------------------------------------------------------------------------------------
 
     async def positions(self, assigned: set[TP]) -> dict[TP, int]:
-        """Recover what is newly ours; where to read each partition from is what its state has applied."""
+        """Recover what is newly ours; where to read each partition from is what its state has applied.
+
+        The next rebalance cancels this, and then nothing is ours: a partition that is looked after before its reader stands at the right
+        place would take what comes from elsewhere for the whole.
+        """
         try:
             check_assigned(assigned, {ACTIVITY: self._partitions})
             async with self._moving:

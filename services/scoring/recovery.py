@@ -28,7 +28,7 @@ from services.scoring.store import (
     read_refusals,
 )
 from services.shared.generation import LIVE, Generation, of_state_topic
-from services.shared.reader import committed_reader
+from services.shared.reader import committed_reader, ended
 
 Told = Callable[[int, int], None]
 """Records of the changelog read, of so many."""
@@ -67,7 +67,7 @@ async def topics_of(bootstrap: str) -> set[str]:
     try:
         found: set[str] = await consumer.topics()
     finally:
-        await consumer.stop()
+        await ended(consumer)
     return found
 
 
@@ -215,7 +215,7 @@ class Reading:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._consumer.stop()
+        await ended(self._consumer)
 
     async def ends(self) -> dict[TopicPartition, int]:
         found: dict[TopicPartition, int] = await self._consumer.end_offsets(self._tps)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -56,6 +57,10 @@ INTERNALS = {
     "Thread": ["_create_worker_consumer"],
     "PartitionRecords": ["_consumer_record"],
 }
+
+
+STUCK_SESSIONS = 10
+"""Session timeouts that a rebalance may take, recovery apart."""
 
 
 class Record(Protocol):
@@ -267,8 +272,11 @@ class BatchApp:
             stream_processing_timeout=10**9,  # faust calls a stream slow that waits for ClickHouse or a long batch
             broker_request_timeout=300.0,  # also bounds `positions`, so a recovery
             consumer_auto_offset_reset="earliest",
+            # A broker that has just started may know no topics yet: a group shared out then gets nothing until somebody looks.
+            consumer_metadata_max_age_ms=5_000,
         )
-        self.app.chalk_positions = positions
+        self._positions, self._settling, self._session_timeout = positions, 0, session_timeout
+        self.app.chalk_positions = None if positions is None else self._settled
         self.app.chalk_let_go = let_go
         self.app.transport = _Transport(self.app.conf.broker_consumer, self.app)
         if revoked is not None:
@@ -303,6 +311,27 @@ class BatchApp:
             except BaseException as error:
                 die(f"{topic}: {error!r}")
 
+    async def _settled(self, assigned: set[TP]) -> Mapping[TP, int]:
+        assert self._positions is not None
+        self._settling += 1
+        try:
+            return await self._positions(assigned)
+        finally:
+            self._settling -= 1
+
+    async def _watch(self) -> None:
+        """Of two rebalances in quick succession faust may finish neither: then it hands over nothing, says nothing, and keeps its place in
+        the group. Nobody else would notice, so the process ends, to be started again."""
+        since = None
+        while not self.stopping.is_set():
+            await asyncio.sleep(0.5)
+            if self.app.consumer.flow_active or self._settling:
+                since = None
+            elif since is None:
+                since = time.monotonic()
+            elif time.monotonic() - since > STUCK_SESSIONS * self._session_timeout:
+                die(f"no rebalance has come to its end for {STUCK_SESSIONS * self._session_timeout:.0f} s")
+
     async def end_offsets(self, topic: str, partitions: list[int]) -> dict[int, int]:
         """Next offset of each partition as the broker has it now."""
         found = await self.app.consumer.highwaters(*(TP(topic, p) for p in partitions))
@@ -327,7 +356,9 @@ class BatchApp:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, told)
         await self.start()
+        watching = asyncio.create_task(self._watch())
         await self.stopping.wait()
+        watching.cancel()
         try:
             await asyncio.wait_for(self.app.stop(), 20)
         except TimeoutError:
