@@ -28,7 +28,7 @@ from services.scoring.store import (
     read_refusals,
 )
 from services.shared.generation import LIVE, Generation, of_state_topic
-from services.shared.reader import committed_reader, ended
+from services.shared.reader import committed_reader
 
 Told = Callable[[int, int], None]
 """Records of the changelog read, of so many."""
@@ -67,7 +67,7 @@ async def topics_of(bootstrap: str) -> set[str]:
     try:
         found: set[str] = await consumer.topics()
     finally:
-        await ended(consumer)
+        await consumer.stop()
     return found
 
 
@@ -215,7 +215,7 @@ class Reading:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await ended(self._consumer)
+        await self._consumer.stop()
 
     async def ends(self) -> dict[TopicPartition, int]:
         found: dict[TopicPartition, int] = await self._consumer.end_offsets(self._tps)

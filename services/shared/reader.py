@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 
 
-async def ended(consumer: AIOKafkaConsumer) -> None:
-    """Stop it. A consumer of aiokafka 0.14 that is stopped before its own tasks have run once answers with their cancellation, which
+class _Reader(AIOKafkaConsumer):  # type: ignore[misc]
+    async def stop(self) -> None:
+        await ended(super().stop)
+
+
+async def ended(stop: Callable[[], Awaitable[None]]) -> None:
+    """Stop a consumer. One of aiokafka 0.14 that is stopped before its own tasks have run once answers with their cancellation, which
     whoever stops it would take for their own: silently, nothing would go on."""
     await asyncio.sleep(0)
     try:
-        await consumer.stop()
+        await stop()
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -25,6 +31,6 @@ def committed_reader(bootstrap: str, **more: Any) -> AIOKafkaConsumer:
 
     To be started, and stopped, by whoever asks for it.
     """
-    return AIOKafkaConsumer(
+    return _Reader(
         bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False, auto_offset_reset="earliest", **more
     )

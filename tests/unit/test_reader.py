@@ -24,13 +24,13 @@ class Consumer:
 
 def test_its_cancellation_is_not_ours() -> None:
     consumer: Any = Consumer(hangs=False)
-    asyncio.run(ended(consumer))
+    asyncio.run(ended(consumer.stop))
 
 
 def test_ours_is() -> None:
     async def body() -> None:
         consumer: Any = Consumer(hangs=True)
-        task = asyncio.create_task(ended(consumer))
+        task = asyncio.create_task(ended(consumer.stop))
         await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
