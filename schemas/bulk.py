@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from schemas.activity import StudyChannel, StudyRecorded
-from schemas.envelope import ID_PATTERN
+from schemas.envelope import ID_PATTERN, Frozen
 from schemas.instants import END_MS, parse_instant
 from schemas.verdicts import Bad
 
 STUDY = "chalkstream.study.recorded.v1"
+_Model = TypeVar("_Model", bound=Frozen)
 _MOST = 200_000  # of each kind of text that is remembered
 
 
-class _Data(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class StudyData(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     course_id: str
     started_at: str
     ended_at: str
@@ -37,7 +38,7 @@ class _Record(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     subject: str
     time: str
     programme: str
-    data: _Data
+    data: StudyData
     ingested_at: str | msgspec.UnsetType = msgspec.UNSET
     datacontenttype: Literal["application/json"] | msgspec.UnsetType = msgspec.UNSET
 
@@ -54,13 +55,9 @@ class Study(NamedTuple):
     @property
     def data(self) -> StudyRecorded:
         """As the long way makes it, without its checks: they have been made."""
-        data, whole = self.found.data, _new(StudyRecorded)
+        data = self.found.data
         fields = {"course_id": data.course_id, "started_at": self.started, "ended_at": self.ended, "channel": data.channel}
-        _set(whole, "__dict__", fields | {"session_id": data.session_id})
-        _set(whole, "__pydantic_fields_set__", _FIELDS)
-        _set(whole, "__pydantic_extra__", None)
-        _set(whole, "__pydantic_private__", None)
-        return whole
+        return made(StudyRecorded, fields | {"session_id": data.session_id})
 
 
 _decode = msgspec.json.Decoder(_Record).decode
@@ -71,8 +68,7 @@ _LENGTHS = (20, 24, 25, 29)  # 2023-06-01T08:30:00Z, …00.000Z, …00+08:00, �
 _days: dict[str, int] = {}
 _minutes: dict[str, int] = {}
 _rests: dict[str, int] = {}
-_new, _set = StudyRecorded.__new__, object.__setattr__
-_FIELDS = frozenset(_Data.__struct_fields__)
+_set = object.__setattr__
 
 
 def remembered(text: str) -> bool:
@@ -82,6 +78,27 @@ def remembered(text: str) -> bool:
     if len(IDS) < _MOST:
         IDS.add(text)
     return True
+
+
+def sound_envelope(found: Any, sources: set[str]) -> bool:
+    """Whether its ids, its source and its programme are what they have to be."""
+    return (
+        found.source in sources
+        and 1 <= len(found.id) <= 128
+        and found.id.isprintable()
+        and (found.subject in IDS or remembered(found.subject))
+        and (found.programme in IDS or remembered(found.programme))
+    )
+
+
+def made(model: type[_Model], fields: dict[str, Any]) -> _Model:
+    """A data model without its checks: they have been made."""
+    whole = model.__new__(model)
+    _set(whole, "__dict__", fields)
+    _set(whole, "__pydantic_fields_set__", set(fields))
+    _set(whole, "__pydantic_extra__", None)
+    _set(whole, "__pydantic_private__", None)
+    return whole
 
 
 def quick_ms(text: str) -> int:
@@ -114,11 +131,7 @@ def study_record(value: bytes, sources: set[str]) -> Study | None:
         data = found.data
         course, session = data.course_id, data.session_id
         if (
-            found.source not in sources
-            or not 1 <= len(found.id) <= 128
-            or not found.id.isprintable()
-            or not (found.subject in IDS or remembered(found.subject))
-            or not (found.programme in IDS or remembered(found.programme))
+            not sound_envelope(found, sources)
             or not (course in IDS or remembered(course))
             or not (session is None or session in IDS or is_id(session))
         ):

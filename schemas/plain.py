@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 import msgspec
 
 from schemas.activity import LEARNER_TYPES, StudyRecorded, WorkPublished
-from schemas.bulk import IDS, is_id, quick_ms, remembered
+from schemas.bulk import IDS, is_id, made, quick_ms, sound_envelope
 from schemas.envelope import Fingerprint, Frozen, Id, Score
 from schemas.verdicts import Bad
 from schemas.versions import UPCASTS
@@ -99,44 +99,20 @@ def plain_record(value: bytes, sources: set[str]) -> Plain | None:
         fields: dict[str, Any] = {}
         for name, kind, _ in form.fields:
             text = getattr(said, name)
-            if text is None:
-                pass
-            elif kind == ID:
-                if not (text in IDS or is_id(text)):
+            if text is not None:
+                if not is_sound(kind, text):
                     return None
-            elif kind == TEXT:
-                if not 1 <= len(text) <= 256:
-                    return None
-            elif is_score(text) is not None:
-                digits = bytes(text)
-                text = 10_000 if digits == b"1" else int(digits[2:].ljust(4, b"0"))
-            else:
-                return None
+                if kind == SCORE:
+                    digits = bytes(text)
+                    text = 10_000 if digits == b"1" else int(digits[2:].ljust(4, b"0"))
             fields[name] = text
     except (msgspec.MsgspecError, Bad):
         return None
     return Plain(found, time_ms, made(form.model, fields), ingested)
 
 
-def sound_envelope(found: Envelope, sources: set[str]) -> bool:
-    """Whether its ids, its source and its programme are what they have to be."""
-    return (
-        found.source in sources
-        and 1 <= len(found.id) <= 128
-        and found.id.isprintable()
-        and (found.subject in IDS or remembered(found.subject))
-        and (found.programme in IDS or remembered(found.programme))
-    )
-
-
-_set = object.__setattr__
-
-
-def made(model: type[Frozen], fields: dict[str, Any]) -> Frozen:
-    """A data model without its checks: they have been made."""
-    whole = model.__new__(model)
-    _set(whole, "__dict__", fields)
-    _set(whole, "__pydantic_fields_set__", set(fields))
-    _set(whole, "__pydantic_extra__", None)
-    _set(whole, "__pydantic_private__", None)
-    return whole
+def is_sound(kind: int, text: Any) -> bool:
+    """Whether a decoded field is what its kind has to be: ID and TEXT are text, SCORE is the number as it was written."""
+    if kind == ID:
+        return text in IDS or is_id(text) is not None
+    return 1 <= len(text) <= 256 if kind == TEXT else is_score(text) is not None

@@ -15,11 +15,10 @@ from typing import Any
 
 import msgspec
 
-from schemas.activity import StudyChannel
-from schemas.bulk import IDS, STUDY, is_id, quick_ms, remembered
+from schemas.bulk import IDS, STUDY, StudyData, is_id, quick_ms, remembered, sound_envelope
 from schemas.envelope import GOOD_SOURCES
 from schemas.instants import rfc3339
-from schemas.plain import FORMS, ID, TEXT, decode_envelope, is_score, sound_envelope
+from schemas.plain import FORMS, ID, TEXT, decode_envelope, is_sound
 from schemas.reading import AHEAD_MS, LONGEST_S, partition_of
 from schemas.verdicts import Bad
 
@@ -44,15 +43,7 @@ def event_key(source: str, id: str, digest: str) -> int:
 # -- forms --------------------------------------------------------------------------------------------------------------
 
 
-class _Study(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    course_id: str
-    started_at: str
-    ended_at: str
-    channel: StudyChannel
-    session_id: str | None = None
-
-
-_study = msgspec.json.Decoder(_Study).decode
+_study = msgspec.json.Decoder(StudyData).decode
 
 
 # -- rows ---------------------------------------------------------------------------------------------------------------
@@ -107,18 +98,14 @@ def quick_rows(
                 text = getattr(form, name)
                 if text is None:
                     continue
+                if not is_sound(kind, text):
+                    return None
                 if kind == ID:
-                    if not (text in IDS or is_id(text)):
-                        return None
                     parts.append(f'{start}"{text}"')
                 elif kind == TEXT:
-                    if not 1 <= len(text) <= 256:
-                        return None
                     parts.append(start + encode_basestring(text))
-                elif is_score(text) is not None:
-                    parts.append(start + str(text, "ascii"))
                 else:
-                    return None
+                    parts.append(start + str(text, "ascii"))
             data, own_ms = ",".join(parts), time_ms
             course, class_id = getattr(form, "course_id", None) or "", getattr(form, "class_id", None) or ""
     except (msgspec.MsgspecError, Bad):
