@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from kafka import KafkaConsumer
+from kafka import TopicPartition as KafkaTopicPartition
 
 from services.shared.reader import committed_reader
 
@@ -32,3 +34,13 @@ async def committed(bootstrap: str, topic: str, partitions: int) -> list[Any]:
         await plain.stop()
         await reader.stop()
     return found
+
+
+def ends(bootstrap: str) -> dict[str, int]:
+    """Next offset of every partition of every topic, as readers at read_committed have it now; `topic:partition` -> offset."""
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed")
+    try:
+        tps = [KafkaTopicPartition(topic, p) for topic in sorted(consumer.topics()) for p in consumer.partitions_for_topic(topic) or ()]
+        return {f"{tp.topic}:{tp.partition}": end for tp, end in consumer.end_offsets(tps).items()}
+    finally:
+        consumer.close()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from schemas.reading import Event, read_activity
+from tests import gate_edge
 from tests.properties.reference import Learner, read_rules
 from tests.properties.reference.facts import written
 
@@ -33,6 +35,15 @@ def states(rules: str, events: Mapping[str, list[dict[str, Any]]], now_ms: int) 
     """Learner -> rows at a moment by the text of a rule file."""
     read = read_rules(rules)
     return {learner_id: _rows(Learner(read, facts).at(now_ms)) for learner_id, facts in events.items()}
+
+
+def of_everybody(records: Sequence[tuple[bytes, bytes]], now_ms: int, *rules: str) -> dict[str, dict[str, Rows]]:
+    """By the text of each rule file: learner -> rows, of the sound ones among the records (key, value) of `gate_edge`."""
+    good = [
+        value for key, value in records if isinstance(read_activity(key, value, 0, gate_edge.partition(key), gate_edge.PARTITIONS), Event)
+    ]
+    events = events_of(good, gate_edge.PROGRAMME)
+    return {text: states(text, events, now_ms) for text in rules}
 
 
 def expected_changes(old: Mapping[str, Rows], new: Mapping[str, Rows]) -> dict[str, set[Row]]:

@@ -18,19 +18,18 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from kafka import KafkaConsumer, TopicPartition
 
 from deploy.demo.house import House, environment, with_free_ports
 from deploy.demo.pipe import NotFresh, rows, wait_fresh
 from schemas.instants import parse_instant
-from schemas.reading import Event, read_activity
 from schemas.topics import load_topics
 from services.shared.clock import parse_clock
 from services.shared.generation import OWN_TOPICS, WATERMARKS, Generation
 from services.shared.kafka import ensure_topics
 from services.shared.settings import ROOT, Settings
 from tests import gate_edge
-from tests.rules_reference import Rows, events_of, expected_changes, said_changes, states
+from tests.committed import committed, ends
+from tests.rules_reference import Rows, expected_changes, of_everybody, said_changes
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(420)]
 
@@ -77,13 +76,7 @@ async def send(bootstrap: str, records: list[tuple[bytes, bytes]]) -> None:
 @pytest.fixture(scope="module")
 def reference() -> dict[str, dict[str, Rows]]:
     """What the independent reference knows of everybody, by the text of the rule file."""
-    good = [
-        value
-        for key, value in ROWS
-        if isinstance(read_activity(key, value, 0, gate_edge.partition(key), gate_edge.PARTITIONS), Event)
-    ]  # fmt: skip
-    events = events_of(good, gate_edge.PROGRAMME)
-    return {rules: states(rules, events, NOW) for rules in (PLAN_B, LOWER)}
+    return of_everybody(ROWS, NOW, PLAN_B, LOWER)
 
 
 def replay(house: House, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -103,18 +96,8 @@ def logs(house: House) -> str:
     return "".join(f"\n--- {path}\n" + "\n".join(path.read_text("utf-8").splitlines()[-12:]) for path in found if path.exists())
 
 
-def ends(house: House) -> dict[str, int]:
-    """Next offset of every partition of every topic."""
-    consumer = KafkaConsumer(bootstrap_servers=house.values.bootstrap, isolation_level="read_committed")
-    try:
-        tps = [TopicPartition(topic, p) for topic in sorted(consumer.topics()) for p in consumer.partitions_for_topic(topic) or ()]
-        return {f"{tp.topic}:{tp.partition}": end for tp, end in consumer.end_offsets(tps).items()}
-    finally:
-        consumer.close()
-
-
 def log_ends(house: House) -> dict[str, int]:
-    return {place: end for place, end in ends(house).items() if place.startswith(TOPIC + ":")}
+    return {place: end for place, end in ends(house.values.bootstrap).items() if place.startswith(TOPIC + ":")}
 
 
 def fresh(house: House) -> None:
@@ -130,25 +113,14 @@ def public(found: dict[str, int]) -> dict[str, int]:
     return {place: end for place, end in found.items() if place.partition(":")[0] in topics}
 
 
+def read(house: House, topic: str) -> list[Any]:
+    return asyncio.run(committed(house.values.bootstrap, topic, 1 if topic.startswith(WATERMARKS) else gate_edge.PARTITIONS))
+
+
 def last_values(house: House, topic: str) -> dict[bytes, bytes]:
     """Key -> last committed value of a topic, tombstones left out."""
-    consumer = KafkaConsumer(bootstrap_servers=house.values.bootstrap, isolation_level="read_committed", enable_auto_commit=False)
-    found: dict[bytes, bytes] = {}
-    try:
-        tps = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-        consumer.assign(tps)
-        consumer.seek_to_beginning()
-        until = consumer.end_offsets(tps)
-        while any(consumer.position(tp) < until[tp] for tp in tps):
-            for records in consumer.poll(timeout_ms=200).values():
-                for record in records:
-                    if record.value is None:
-                        found.pop(record.key, None)
-                    else:
-                        found[record.key] = record.value
-        return found
-    finally:
-        consumer.close()
+    last = {record.key: record.value for record in read(house, topic)}
+    return {key: value for key, value in last.items() if value is not None}
 
 
 _WHEN = re.compile(rb'"version":\[\d+,\d+,\d+\],"updated_at":"[^"]+"')
@@ -214,7 +186,7 @@ def words(house: House, topic: str) -> dict[int, dict[str, Any]]:
 
 
 def test_the_same_rules_give_the_same_bytes_though_its_workers_are_killed(house: House) -> None:
-    before, same = ends(house), Generation("same")
+    before, same = ends(house.values.bootstrap), Generation("same")
     command = [sys.executable, "-m", "services.cli", "replay", "--rules", str(SHIPPED), "--into", same.name, "--json"]
     process = subprocess.Popen(command, cwd=ROOT, env=environment(house.values), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     killed = set()
@@ -239,7 +211,7 @@ def test_the_same_rules_give_the_same_bytes_though_its_workers_are_killed(house:
     for topic in ("learning.progress", "learning.days"):
         live, shadow = timeless(last_values(house, topic)), timeless(last_values(house, same.topic(topic)))
         assert shadow == live and len(live) >= LEARNERS, topic
-    assert public(ends(house)) == public(before)  # nobody but the shadow was told anything, so no reminder went out
+    assert public(ends(house.values.bootstrap)) == public(before)  # nobody but the shadow was told anything, so no reminder went out
     assert stored(house, same.store) == stored(house)
     relations = ("learner_progress", "course_progress", "needs_attention", "unit_progress", "activity_daily", "events", "data_quality")
     for relation in relations:
@@ -253,7 +225,7 @@ def test_new_rules_change_whom_the_reference_names_and_nobody_s_running_figures(
 ) -> None:
     new = tmp_path / "new.yaml"
     new.write_text(LOWER, "utf-8")
-    before = ends(house)
+    before = ends(house.values.bootstrap)
     report = json.loads(done(house, "--rules", str(new), "--into", SHADOW.name, "--json", "--limit", "0"))
     changed = expected_changes(reference[PLAN_B], reference[LOWER])
     mine = {one["programme"]: one for one in report["programmes"]}[gate_edge.PROGRAMME]
@@ -263,7 +235,7 @@ def test_new_rules_change_whom_the_reference_names_and_nobody_s_running_figures(
     assert [one["path"] for one in mine["rules"]] == ["rules_version", "scoring.online.items.exam.gate.at_least"]
     assert stored(house, SHADOW.store) == expected(reference[LOWER], VERSION + 1)
     assert stored(house) == expected(reference[PLAN_B], VERSION)
-    assert public(ends(house)) == public(before)
+    assert public(ends(house.values.bootstrap)) == public(before)
 
     epochs = {number: word["epoch"] for number, word in words(house, SHADOW.watermarks_topic).items()}
     started = time.monotonic()
@@ -276,14 +248,14 @@ def test_new_rules_change_whom_the_reference_names_and_nobody_s_running_figures(
 
 
 def test_what_can_not_be_done_is_said_and_changes_nothing(house: House) -> None:
-    before = ends(house).keys()
+    before = ends(house.values.bootstrap).keys()
     for arguments, text, status in (
         (("switch", "same"), "nothing to switch", 0),
         (("drop", "nobody"), "there is no generation nobody", 2),
     ):
         said = replay(house, *arguments)
         assert (said.returncode, text in said.stdout + said.stderr, "Traceback" in said.stderr) == (status, True, False), said
-    assert ends(house).keys() == before
+    assert ends(house.values.bootstrap).keys() == before
     assert (house.values.programmes / "zhuozhou-2023.yaml").read_text("utf-8") == PLAN_B
 
 
@@ -332,18 +304,8 @@ def told_since(house: House, counted: dict[str, int]) -> set[str]:
 
 def all_values(house: House, topic: str) -> list[bytes]:
     """In the order of time."""
-    consumer = KafkaConsumer(bootstrap_servers=house.values.bootstrap, isolation_level="read_committed", enable_auto_commit=False)
-    found = []
-    try:
-        tps = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-        consumer.assign(tps)
-        consumer.seek_to_beginning()
-        until = consumer.end_offsets(tps)
-        while any(consumer.position(tp) < until[tp] for tp in tps):
-            found += [record for records in consumer.poll(timeout_ms=200).values() for record in records if record.value]
-        return [record.value for record in sorted(found, key=lambda record: record.timestamp)]
-    finally:
-        consumer.close()
+    found = [record for record in read(house, topic) if record.value]
+    return [record.value for record in sorted(found, key=lambda record: record.timestamp)]
 
 
 def test_a_generation_that_was_live_can_be_brought_up_to_date_as_a_shadow(house: House, reference: dict[str, dict[str, Rows]]) -> None:
@@ -360,7 +322,7 @@ def test_a_generation_that_was_live_can_be_brought_up_to_date_as_a_shadow(house:
 def test_drop_leaves_nothing(house: House) -> None:
     for generation in (SHADOW, Generation("same")):
         assert "is gone" in done(house, "drop", generation.name)
-    assert not [place for place in ends(house) if "lower-gate" in place or ".same" in place]
+    assert not [place for place in ends(house.values.bootstrap) if "lower-gate" in place or ".same" in place]
     databases = {row["name"] for row in rows(house, "SELECT name FROM system.databases")}
     assert not databases & {"store_lower_gate", "marts_lower_gate", "store_same", "marts_same"} and {"store", "marts"} <= databases
     assert generations(house).keys() == {""}

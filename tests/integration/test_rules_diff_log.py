@@ -23,14 +23,14 @@ from deploy.demo.house import House, environment, with_free_ports
 from deploy.demo.pipe import wait_fresh
 from deploy.local.processes import free_ports
 from schemas.instants import parse_instant
-from schemas.reading import Event, read_activity
 from schemas.topics import load_topics
 from services.scoring.log_reader import LogReader, Unreadable
 from services.shared.clock import parse_clock
 from services.shared.kafka import ensure_topics
 from services.shared.settings import ROOT, Settings
 from tests import gate_edge
-from tests.rules_reference import Rows, events_of, expected_changes, said_changes, states
+from tests.committed import ends
+from tests.rules_reference import Rows, expected_changes, of_everybody, said_changes
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(420)]
 
@@ -78,28 +78,12 @@ async def fill(bootstrap: str) -> None:
 @pytest.fixture(scope="module")
 def reference() -> dict[str, dict[str, Rows]]:
     """What the independent reference knows of everybody, by the text of the rule file."""
-    good = [
-        value
-        for key, value in ROWS
-        if isinstance(read_activity(key, value, 0, gate_edge.partition(key), gate_edge.PARTITIONS), Event)
-    ]  # fmt: skip
-    events = events_of(good, gate_edge.PROGRAMME)
-    return {rules: states(rules, events, NOW) for rules in (PLAN_B, LOWER)}
+    return of_everybody(ROWS, NOW, PLAN_B, LOWER)
 
 
 def diff(house: House, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "services.cli", "rules", "diff", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment(house.values) | env, capture_output=True, text=True, timeout=120)
-
-
-def ends(house: House) -> dict[str, int]:
-    """Next offset of every partition of every topic."""
-    consumer = KafkaConsumer(bootstrap_servers=house.values.bootstrap, isolation_level="read_committed")
-    try:
-        tps = [TopicPartition(topic, p) for topic in sorted(consumer.topics()) for p in consumer.partitions_for_topic(topic) or ()]
-        return {f"{tp.topic}:{tp.partition}": end for tp, end in consumer.end_offsets(tps).items()}
-    finally:
-        consumer.close()
 
 
 def groups(house: House) -> list[Any]:
@@ -115,7 +99,7 @@ def test_names_exactly_whom_the_reference_names_and_leaves_no_trace(
 ) -> None:
     new = tmp_path / "new.yaml"
     new.write_text(LOWER, "utf-8")
-    before = ends(house), groups(house)
+    before = ends(house.values.bootstrap), groups(house)
     done = diff(house, str(new), "--json", "--limit", "0", "--exit-code", "--csv", str(tmp_path / "all.csv"))
     assert done.returncode == 1, done.stderr
     report = json.loads(done.stdout)
@@ -129,7 +113,7 @@ def test_names_exactly_whom_the_reference_names_and_leaves_no_trace(
     ]
     assert (report["summary"]["learners"], report["summary"]["records"]) == (LEARNERS, len(ROWS))
     assert report["log"] == {place: end for place, end in before[0].items() if place.startswith(TOPIC + ":")}
-    assert (ends(house), groups(house)) == before  # nothing written, no group made
+    assert (ends(house.values.bootstrap), groups(house)) == before  # nothing written, no group made
 
     old = tmp_path / "old.yaml"
     old.write_text(PLAN_B, "utf-8")
@@ -158,7 +142,7 @@ def test_a_log_of_another_shape_is_not_read(house: House) -> None:
     for topic, partitions, said in (("no-such-topic", 4, "has no topic"), (TOPIC, 3, "has 4 partitions, its file says 3")):
         with pytest.raises(Unreadable, match=said):
             asyncio.run(open_log(topic, partitions))
-    assert not any(place.startswith("no-such-topic") for place in ends(house))
+    assert not any(place.startswith("no-such-topic") for place in ends(house.values.bootstrap))
 
 
 def shape(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -192,13 +176,13 @@ def stored(house: House) -> dict[str, tuple[Any, ...]]:
 def test_new_rules_score_everybody_anew_and_no_row_mixes_two(house: House, reference: dict[str, dict[str, Rows]]) -> None:
     for name in ("scoring", "loader"):
         house.supervisor.start(house.process(name))
-    applied = {place: end for place, end in ends(house).items() if place.startswith(TOPIC + ":")}
+    applied = {place: end for place, end in ends(house.values.bootstrap).items() if place.startswith(TOPIC + ":")}
     wait_fresh(house, applied, 120, lambda: False)
     by_old = {learner: expected_shape(rows, VERSION) for learner, rows in reference[PLAN_B].items()}
     by_new = {learner: expected_shape(rows, VERSION + 1) for learner, rows in reference[LOWER].items()}
     assert stored(house) == by_old
 
-    published = ends(house)
+    published = ends(house.values.bootstrap)
     seen: dict[str, set[tuple[Any, ...]]] = {}
     looks = 0
     done = threading.Event()
