@@ -64,9 +64,9 @@ _decode = msgspec.json.Decoder(_Record).decode
 is_id = re.compile(ID_PATTERN.rstrip("$")).fullmatch
 IDS: set[str] = set()
 """Identifiers met that are well formed."""
-_LENGTHS = (20, 24, 25, 29)  # 2023-06-01T08:30:00Z, …00.000Z, …00+08:00, …00.000+08:00: what follows the minute is of few kinds
-_days: dict[str, int] = {}
-_minutes: dict[str, int] = {}
+_LENGTHS = (20, 24, 25, 29)  # 2023-06-01T08:30:00Z, …00.000Z, …00+08:00, …00.000+08:00
+_hours: dict[str, int] = {}
+_seconds: dict[str, int] = {}
 _rests: dict[str, int] = {}
 _set = object.__setattr__
 
@@ -102,9 +102,9 @@ def made(model: type[_Model], fields: dict[str, Any]) -> _Model:
 
 
 def quick_ms(text: str) -> int:
-    """`parse_instant`, by parts that were met before: the day, the minute, and what follows it. Raises Bad."""
+    """`parse_instant`, by parts that were met before: up to the hour, minute with second, and what follows. Raises Bad."""
     try:
-        ms = _days[text[:11]] + _minutes[text[11:17]] + _rests[text[17:]]
+        ms = _hours[text[:14]] + _seconds[text[14:19]] + _rests[text[19:]]
     except KeyError:
         ms = parse_instant(text)
         if len(text) in _LENGTHS:
@@ -115,10 +115,10 @@ def quick_ms(text: str) -> int:
 
 
 def _remember(text: str, ms: int) -> None:
-    day = parse_instant(text[:11] + "00:00:00Z")
-    minute = parse_instant(text[:17] + "00Z") - day
-    if len(_days) < _MOST and len(_rests) < _MOST:
-        _days[text[:11]], _minutes[text[11:17]], _rests[text[17:]] = day, minute, ms - day - minute
+    hour = parse_instant(text[:14] + "00:00Z")
+    second = parse_instant(text[:19] + "Z") - hour
+    if len(_hours) < _MOST and len(_rests) < _MOST:
+        _hours[text[:14]], _seconds[text[14:19]], _rests[text[19:]] = hour, second, ms - hour - second
 
 
 def study_record(value: bytes, sources: set[str]) -> Study | None:

@@ -7,7 +7,7 @@ range, and must be called so. Nothing here rounds; what is finer than a millisec
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import date, timedelta
 from functools import lru_cache
 
 from schemas.verdicts import Bad
@@ -57,15 +57,17 @@ def parse_instant(text: str) -> int:
 def rfc3339(ms: int) -> str:
     """`YYYY-MM-DDTHH:MM:SS.mmmZ` of milliseconds since 1970."""
     minute, rest = divmod(ms, 60_000)
+    day, minute = divmod(minute, 1440)
     second, thousandths = divmod(rest, 1000)
     if thousandths:
-        return f"{_minute(minute)}{second:02d}.{thousandths:03d}Z"
-    return _minute(minute) + _SECONDS[second]
+        return f"{_day(day)}{_MINUTES[minute]}{second:02d}.{thousandths:03d}Z"
+    return _day(day) + _MINUTES[minute] + _SECONDS[second]
 
 
+_MINUTES = [f"T{hour:02d}:{minute:02d}:" for hour in range(24) for minute in range(60)]
 _SECONDS = [f"{second:02d}.000Z" for second in range(60)]
 
 
 @lru_cache(65536)
-def _minute(number: int) -> str:
-    return datetime.fromtimestamp(number * 60, UTC).strftime("%Y-%m-%dT%H:%M:")
+def _day(number: int) -> str:
+    return (date(1970, 1, 1) + timedelta(days=number)).isoformat()

@@ -376,9 +376,9 @@ def _plainly(key: bytes | None, value: bytes, timestamp_ms: int, partition: int,
     plain = plain_record(value, GOOD_SOURCES)
     if plain is None or key is None or key != plain.found.subject.encode() or partition_of(key, partitions) != partition:
         return None
-    found, time_ms, data, said_ms = plain
+    found, time_ms, latest_ms, data, said_ms = plain
     ingested_ms = timestamp_ms if said_ms is None else said_ms
-    if time_ms > ingested_ms + AHEAD_MS:
+    if latest_ms > ingested_ms + AHEAD_MS:
         return None
     return Event(found.id, found.source, found.type, found.subject, time_ms, found.programme, data, ingested_ms)
 

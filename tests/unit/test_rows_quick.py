@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.activity import LEARNER_TYPES
-from schemas.reading import Event, partition_of, read_record
+from schemas.instants import parse_instant, rfc3339
+from schemas.reading import AHEAD_MS, Event, _at_length, partition_of, read_record
 from services.reporting.loader import rows
 from services.reporting.loader.quick import quick_rows
 from tests.unit.test_reading_bulk import ITEM, NOW, ODD, PIECES, data, text
@@ -22,6 +23,7 @@ DATA: dict[str, dict[str, Any]] = {
     "certificate.issued": {"certificate_id": "c-1"},
     "course.dropped": {"course_id": "c-1"},
     "course.selected": {"course_id": "c-1"},
+    "exam.marked": {"course_id": "c-1", "attempt_id": "a-1", "form": "paper", "score": 1, "sat_at": "2023-06-01T08:00:00Z"},
     "learner.registered": {"class_id": "k-1", "mode": "disc"},
     "learner.reinstated": {},
     "learner.transferred": {"class_id": "k-1", "mode": None},
@@ -36,10 +38,12 @@ DATA: dict[str, dict[str, Any]] = {
     "work.reviewed": {"work_id": "w-1", "verdict": "returned"},
 }
 LONG: dict[str, dict[str, Any]] = {
-    "exam.marked": {"course_id": "c-1", "attempt_id": "a-1", "form": "paper", "score": 1, "sat_at": "2023-06-01T08:00:00Z"},
     "learner.enrolled": {"class_id": "k-1", "birth_year": 1980, "gender": "female"},
     "work.published": {"work_id": "w-1", "kind": "lesson_design", "course_id": "c-1"},
 }
+
+
+ITEM_INGESTED = parse_instant(ITEM["ingested_at"])
 
 
 def both(value: bytes | None, key: bytes = b"L1", timestamp: int = NOW) -> tuple[Any, Any]:
@@ -122,6 +126,35 @@ def test_every_way_to_write_a_score_is_answered_the_same(score: str) -> None:
     quick, long = both(of("assignment.graded", DATA["assignment.graded"]).replace(b"0.85", score.encode()))
     assert quick is None or quick == long
     assert (quick is not None) == (score in ("0", "1", "0.5", "0.0001"))
+
+
+SAT = [
+    "2023-06-01T08:00:00Z",
+    "2023-06-01T16:00:00.250+08:00",
+    "2023-06-01t08:00:00z",
+    "2023-06-01T08:00:00.123456Z",
+    "1969-12-31T23:59:59Z",
+]
+SAT += [
+    "2023-06-01T08:00:60Z",
+    "2023-06-01 08:00:00Z",
+    "2100-01-01T00:00:00+00:01",
+    "2100-01-01T00:00:00Z",
+    "2023-06-01",
+    "2023-02-29T08:00:00Z",
+]
+
+
+@pytest.mark.parametrize("sat", [*SAT, *(rfc3339(ITEM_INGESTED + AHEAD_MS + more) for more in (-1, 0, 1, 86_400_000))])
+def test_every_moment_of_an_exam_is_answered_the_same(sat: str) -> None:
+    both(text())
+    value = of("exam.marked", DATA["exam.marked"] | {"sat_at": sat})
+    for _ in range(2):  # read anew, then by parts met before
+        quick, long = both(value)
+        assert quick is None or quick == long
+        read = [each(b"L1", value, NOW, partition_of(b"L1", 4), 4) for each in (read_record, _at_length)]
+        assert read[0] == read[1]
+        assert (quick is not None) == isinstance(read[1], Event)
 
 
 def test_twins_of_attributes_are_answered_the_same() -> None:

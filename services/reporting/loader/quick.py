@@ -3,8 +3,8 @@
 `quick_rows` answers only where the long way (`rows.activity_rows`) would answer the very same rows, and leaves to that whatever is
 unusual, let alone wrong. So it judges nothing by itself: a test feeds both with the same records.
 
-It takes study, and the types whose data is nothing but ids, words of a list and plain scores: with the envelope they are all checked by
-typed decoding, sets of ids met before, and instants by halves met before.
+It takes study, and the types whose data is nothing but ids, words of a list, plain scores and instants: with the envelope they are all
+checked by typed decoding, sets of ids met before, and instants by parts met before.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 from schemas.bulk import IDS, STUDY, StudyData, is_id, quick_ms, remembered, sound_envelope
 from schemas.envelope import GOOD_SOURCES
 from schemas.instants import rfc3339
-from schemas.plain import FORMS, ID, TEXT, decode_envelope, is_sound
+from schemas.plain import FORMS, ID, INSTANT, TEXT, decode_envelope, is_sound
 from schemas.reading import AHEAD_MS, LONGEST_S, partition_of
 from schemas.verdicts import Bad
 
@@ -93,20 +93,25 @@ def quick_rows(
             if plain is None:
                 return None
             form = plain.decode(raw)
-            parts = []
+            parts, own_ms = [], time_ms
             for name, kind, start in plain.fields:
                 text = getattr(form, name)
                 if text is None:
                     continue
-                if not is_sound(kind, text):
+                if kind == INSTANT:
+                    own_ms = quick_ms(text)
+                    parts.append(f'{start}"{rfc3339(own_ms)}"')
+                elif not is_sound(kind, text):
                     return None
-                if kind == ID:
+                elif kind == ID:
                     parts.append(f'{start}"{text}"')
                 elif kind == TEXT:
                     parts.append(start + encode_basestring(text))
                 else:
                     parts.append(start + str(text, "ascii"))
-            data, own_ms = ",".join(parts), time_ms
+            if own_ms > ingested + AHEAD_MS:
+                return None
+            data = ",".join(parts)
             course, class_id = getattr(form, "course_id", None) or "", getattr(form, "class_id", None) or ""
     except (msgspec.MsgspecError, Bad):
         return None
