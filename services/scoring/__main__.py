@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import sys
 
@@ -20,6 +19,7 @@ from services.scoring.engine import Engine
 from services.scoring.metrics import Metrics
 from services.scoring.partition import ACTIVITY
 from services.scoring.recovery import Stores
+from services.shared import garbage
 from services.shared.clock import parse_clock
 from services.shared.directory import Directory
 from services.shared.generation import Generation
@@ -57,8 +57,7 @@ async def work(conf: Settings) -> bool:
         Stores(folder if conf.state == "rocksdb" else None, max(1, conf.state_learners // topics[ACTIVITY].partitions)),
         generation,
     )
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 100)  # a batch makes many objects and few cycles: walking them was a third of scoring's work
+    garbage.take_over()
     loop = asyncio.get_running_loop()
     watch = RulesWatch(conf.programmes, programmes, lambda: loop.call_soon_threadsafe(engine.app.stopping.set))
     watch.start()

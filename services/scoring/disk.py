@@ -206,9 +206,12 @@ class OnDisk:
     def keep(self, rows: Iterable[Row], offset: int | None = None) -> None:
         self.database.write(rows, offset)
         while len(self._met) > self._most:
-            self._met.popitem(last=False)
+            _, entry = self._met.popitem(last=False)
+            entry.learner.standing = None  # it refers to the learner: a cycle, which nobody may look for in a long while
 
     def close(self) -> None:
+        for entry in self._met.values():
+            entry.learner.standing = None
         self._met.clear()
         self.database.close()
 

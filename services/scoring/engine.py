@@ -8,7 +8,6 @@ and leaves the work uncommitted.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import time
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from services.scoring.partition import ACTIVITY, Partition
 from services.scoring.recovery import Stores, exists, is_empty, last_word, prepared_by, recover
 from services.scoring.store import STATE_TOPIC, WATERMARKS, Meta, Refusals, meta_row, refusals_row
 from services.scoring.writer import Rows, Writer
+from services.shared import garbage
 from services.shared.clock import Clock
 from services.shared.directory import Directory
 from services.shared.generation import LIVE, Generation
@@ -148,8 +148,7 @@ class Engine:
                 for number, owned in zip(new, await asyncio.gather(*map(self._take, new)), strict=True):
                     self._owned[number] = owned
                     self._tasks.append(asyncio.create_task(self._work(owned)))
-                gc.collect()
-                gc.freeze()  # the collector need not walk millions of cells again and again
+                garbage.settle()
                 return {tp: self._owned[tp.partition].part.reads_from for tp in assigned if tp.topic == ACTIVITY}
         except Exception as error:
             die(f"taking over partitions: {error!r}")
@@ -241,7 +240,9 @@ class Engine:
         if part.rebuilding_to is None:
             await self._in_time(owned)  # before the batch: its commits would name offsets of which nothing is kept yet
         rebuilding = part.rebuilding_to is not None
+        garbage.before_work()
         rows = part.apply(records, self._clock.now())
+        garbage.after_work()
         folded = time.perf_counter()
         if rebuilding:
             await self._spill(owned, rows)
@@ -320,6 +321,7 @@ class Engine:
         try:
             while True:
                 await asyncio.sleep(self._tick_seconds)
+                garbage.before_work()
                 for number in sorted(self._owned):
                     owned = self._owned.get(number)
                     if owned is not None:

@@ -55,7 +55,7 @@ class Standing:
                 self._mark(course, totals.get(course.id, 0))
             self._sum_up()
         else:
-            self.marks = _Then(self, until)
+            self.marks = _Then(programme, learner, self.mode, until)
 
     def _look_at_summary(self) -> None:
         summary = self.summary = self.learner.find("sum", Summary) or _NOBODY
@@ -141,17 +141,17 @@ class Standing:
 class _Then(dict[str, Marks]):
     """Marks of the selected courses by what had happened until a moment, each worked out when it is asked for."""
 
-    def __init__(self, standing: Standing, until: int) -> None:
+    def __init__(self, programme: Programme, learner: Learner, mode: Mode | None, until: int) -> None:
         super().__init__()
-        self._standing, self._until = standing, until
+        self._programme, self._learner, self._mode, self._until = programme, learner, mode, until  # not the standing: that is a cycle
         self._seconds: dict[str, int] | None = None
 
     def __missing__(self, course_id: str) -> Marks:
-        standing, until = self._standing, self._until
+        programme, learner, until = self._programme, self._learner, self._until
         if self._seconds is None:
-            self._seconds = seconds_before(standing.programme, standing.learner, standing.programme.day_of(until))
-        course, seconds = standing.programme.courses[course_id], self._seconds.get(course_id, 0)
-        found = self[course_id] = marks_of(standing.programme, standing.learner, standing.mode, course, seconds, until)
+            self._seconds = seconds_before(programme, learner, programme.day_of(until))
+        course, seconds = programme.courses[course_id], self._seconds.get(course_id, 0)
+        found = self[course_id] = marks_of(programme, learner, self._mode, course, seconds, until)
         return found
 
 
