@@ -6,11 +6,13 @@ from importlib.metadata import version
 import aiokafka
 import faust
 import pytest
+from aiokafka.codec import lz4_encode
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from faust.transport.drivers import aiokafka as driver
 
+from services.scoring import writer  # noqa: F401 (sets the level)
 from services.shared import stream
 from services.shared.stream import INTERNALS, TP
 
@@ -59,3 +61,19 @@ def test_only_the_streams_own_consumer_hands_records_over_as_they_were_read():
         [record] = PartitionRecords(TP("t", 0), MemoryRecords(bytes_of_batch), [], 0, deserializer, None, True, 0)
         assert (record.offset, record.timestamp, record.timestamp_type, record.key, record.value) == (0, 1_700_000_000_000, 0, b"k", b"v")
         assert isinstance(record, aiokafka.ConsumerRecord) == copied
+
+
+def test_scoring_compresses_at_its_own_level():
+    builder = DefaultRecordBatchBuilder(2, 3, False, -1, -1, 0, 100_000)
+    text = b" ".join(b"%d" % (n * n) for n in range(5_000))
+    builder.append(0, 1_700_000_000_000, b"k", text, [])
+    made = bytes(builder.build())
+    plain = DefaultRecordBatchBuilder(2, 0, False, -1, -1, 0, 100_000)
+    plain.append(0, 1_700_000_000_000, b"k", text, [])
+    payload = bytes(plain.build())[61:]  # behind the header of a batch
+    levels = {len(made) - 61: level for level in (1, 9) if made[61:] == lz4_at(level, payload)}
+    assert list(levels.values()) == [1]
+
+
+def lz4_at(level: int, payload: bytes) -> bytes:
+    return lz4_encode(payload, level=level)
