@@ -39,6 +39,8 @@ CHUNK = 2_000
 """Learners in one transaction of a tick or a rebuild."""
 AT_ONCE = 80_000
 """Records beyond which waiting batches are not put into one transaction."""
+BEHIND, ENOUGH, FILL_SECONDS = 10_000, 50_000, 0.5
+"""While the log goes on for `BEHIND` records, `ENOUGH` are waited for: each learner is worked out once for all of them."""
 PATIENCE_SECONDS = 5.0
 
 _encode = msgspec.json.Encoder().encode
@@ -220,9 +222,7 @@ class Engine:
         """A partition's batches, as many at once as wait: fold, commit, acknowledge. Goes on dropping after the partition is given up."""
         try:
             while True:
-                batches = [await owned.batches.get()]
-                while not owned.batches.empty() and sum(len(batch.records) for batch in batches) < AT_ONCE:
-                    batches.append(owned.batches.get_nowait())
+                batches = await self._batches(owned)
                 async with owned.lock:
                     if self._owned.get(owned.part.number) is owned:
                         await self._handle(owned, batches)
@@ -233,6 +233,23 @@ class Engine:
             raise
         except BaseException as error:
             die(f"{ACTIVITY}:{owned.part.number}: {error!r}")
+
+    async def _batches(self, owned: Owned) -> list[Batch]:
+        """What waits, at least one. Far behind it is worth a moment to let more come, near the log's end it is not."""
+        batches = [await owned.batches.get()]
+        count, until = len(batches[0].records), time.monotonic() + FILL_SECONDS
+        while count < AT_ONCE:
+            if not owned.batches.empty():
+                batches.append(owned.batches.get_nowait())
+                count += len(batches[-1].records)
+            elif count < ENOUGH and time.monotonic() < until and self._lag(owned, batches[-1]) > BEHIND:
+                await asyncio.sleep(0.01)
+            else:
+                break
+        return batches
+
+    def _lag(self, owned: Owned, last: Batch) -> int:
+        return self.app.lag(ACTIVITY, owned.part.number, last.next_offset)
 
     async def _handle(self, owned: Owned, batches: list[Batch]) -> None:
         started = time.perf_counter()

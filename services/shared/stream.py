@@ -342,6 +342,11 @@ class BatchApp:
         tp, consumer = TP(topic, partition), self.app.consumer
         return consumer.fetched.get(tp) != consumer.handed.get(tp) or any(message.tp == tp for message in consumer.unacked)
 
+    def lag(self, topic: str, partition: int, offset: int) -> int:
+        """How far the partition's end lay beyond `offset` when last fetched from; 0 where that is not known."""
+        end: int | None = self.app.consumer.highwater(TP(topic, partition))
+        return max((end or 0) - offset, 0)
+
     async def start(self) -> None:
         await self.app.start()
 
