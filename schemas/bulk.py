@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -19,7 +19,7 @@ from schemas.verdicts import Bad
 
 STUDY = "chalkstream.study.recorded.v1"
 _Model = TypeVar("_Model", bound=Frozen)
-_MOST = 200_000  # of each kind of text that is remembered
+MOST = 200_000  # of each kind of text that is remembered
 
 
 class StudyData(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -43,23 +43,6 @@ class _Record(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     datacontenttype: Literal["application/json"] | msgspec.UnsetType = msgspec.UNSET
 
 
-class Study(NamedTuple):
-    """A sound record of study: instants in ms, the interval in whole seconds; `ingested_ms` None where the record has none."""
-
-    found: _Record
-    time_ms: int
-    started: int
-    ended: int
-    ingested_ms: int | None
-
-    @property
-    def data(self) -> StudyRecorded:
-        """As the long way makes it, without its checks: they have been made."""
-        data = self.found.data
-        fields = {"course_id": data.course_id, "started_at": self.started, "ended_at": self.ended, "channel": data.channel}
-        return made(StudyRecorded, fields | {"session_id": data.session_id})
-
-
 _decode = msgspec.json.Decoder(_Record).decode
 is_id = re.compile(ID_PATTERN.rstrip("$")).fullmatch
 IDS: set[str] = set()
@@ -75,7 +58,7 @@ def remembered(text: str) -> bool:
     """Whether it is an identifier; remembered in IDS, so ask that first."""
     if is_id(text) is None:
         return False
-    if len(IDS) < _MOST:
+    if len(IDS) < MOST:
         IDS.add(text)
     return True
 
@@ -117,29 +100,57 @@ def quick_ms(text: str) -> int:
 def _remember(text: str, ms: int) -> None:
     hour = parse_instant(text[:14] + "00:00Z")
     second = parse_instant(text[:19] + "Z") - hour
-    if len(_hours) < _MOST and len(_rests) < _MOST:
+    if len(_hours) < MOST and len(_rests) < MOST:
         _hours[text[:14]], _seconds[text[14:19]], _rests[text[19:]] = hour, second, ms - hour - second
 
 
-def study_record(value: bytes, sources: set[str]) -> Study | None:
-    """The study that a record states, by `sources` that are known as sound; None: ask the long way."""
+Study = tuple[_Record, int, int, int, int]
+"""A sound record of study: the record, its time and its `ingested_at` in ms, then start and end in whole seconds."""
+
+
+def study_record(value: bytes, subject: str, timestamp_ms: int, sources: set[str], ahead_ms: int, longest_s: int) -> Study | None:
+    """The study of `subject`, an identifier, that a record states, by `sources` that are known as sound; None: ask the long way.
+
+    `timestamp_ms` stands in for an `ingested_at`; no instant may lie more than `ahead_ms` after that.
+    """
     # skipped or nested text is where decoders differ: nothing unknown, nothing nested, and no byte beyond ASCII is taken here
     if b"study.recorded" not in value or not value.isascii():
         return None
     try:
         found = _decode(value)
         data = found.data
-        course, session = data.course_id, data.session_id
+        name, course, session = found.id, data.course_id, data.session_id
         if (
-            not sound_envelope(found, sources)
+            found.subject != subject
+            or found.source not in sources
+            or not (1 <= len(name) <= 128 and name.isprintable())
+            or not (found.programme in IDS or remembered(found.programme))
             or not (course in IDS or remembered(course))
             or not (session is None or session in IDS or is_id(session))
         ):
             return None
-        time_ms = quick_ms(found.time)
-        started = quick_ms(data.started_at) // 1000
-        ended = (time_ms if data.ended_at == found.time else quick_ms(data.ended_at)) // 1000  # platforms tell of study as it ends
-        ingested = None if found.ingested_at is msgspec.UNSET else quick_ms(found.ingested_at)
+        time, started, ended, accepted = found.time, data.started_at, data.ended_at, found.ingested_at
+        accepted_ms = timestamp_ms if accepted is msgspec.UNSET else quick_ms(accepted)
+        try:  # `quick_ms` without its calls
+            time_ms = _hours[time[:14]] + _seconds[time[14:19]] + _rests[time[19:]]
+            started_ms = _hours[started[:14]] + _seconds[started[14:19]] + _rests[started[19:]]
+            ended_ms = time_ms
+            if ended != time:  # platforms tell of study as it ends
+                ended_ms = _hours[ended[:14]] + _seconds[ended[14:19]] + _rests[ended[19:]]
+        except KeyError:
+            time_ms, started_ms, ended_ms = quick_ms(time), quick_ms(started), quick_ms(ended)
     except (msgspec.MsgspecError, Bad):
         return None
-    return Study(found, time_ms, started, ended, ingested)
+    limit = accepted_ms + ahead_ms
+    first, last = started_ms // 1000, ended_ms // 1000
+    if 0 <= time_ms <= limit and 0 <= first < last and last * 1000 <= limit and last - first <= longest_s and limit < END_MS:
+        return found, time_ms, accepted_ms, first, last
+    return None
+
+
+def study_data(study: Study) -> StudyRecorded:
+    """As the long way makes it, without its checks: they have been made."""
+    found, _, _, started, ended = study
+    data = found.data
+    fields = {"course_id": data.course_id, "started_at": started, "ended_at": ended, "channel": data.channel}
+    return made(StudyRecorded, fields | {"session_id": data.session_id})

@@ -16,7 +16,7 @@ import msgspec
 from pydantic import BaseModel, ValidationError, create_model
 
 from schemas.activity import LEARNER_TYPES, ExamMarked, StudyRecorded, WorkPublished
-from schemas.bulk import STUDY, Study, study_record
+from schemas.bulk import MOST, STUDY, Study, is_id, study_data, study_record
 from schemas.envelope import GOOD_SOURCES, SCORE_UNIT, Envelope, Frozen, Id, ProgrammeEnvelope
 from schemas.instants import parse_instant, rfc3339
 from schemas.organisation import DIRECTORY_TYPES, STAFF_TYPES, UNIT_TYPES, StaffAssigned, StaffReleased, UnitDeclared
@@ -337,14 +337,27 @@ def read_record(key: bytes | None, value: bytes | None, timestamp_ms: int, parti
     return _quickly(key, value, timestamp_ms, partition, partitions) or _at_length(key, value, timestamp_ms, partition, partitions)
 
 
+_placed: dict[tuple[int, int], dict[bytes, str]] = {}
+"""By partition and number of partitions: keys met there where they belong, each with the identifier that it is."""
+
+
+def _place(keys: dict[bytes, str], key: bytes | None, partition: int, partitions: int) -> str | None:
+    if key is None or len(key) > 64 or not key.isascii() or partition_of(key, partitions) != partition or is_id(key.decode()) is None:
+        return None
+    if len(keys) < MOST:
+        keys[key] = key.decode()
+    return key.decode()
+
+
 def _sound_study(key: bytes | None, value: bytes, timestamp_ms: int, partition: int, partitions: int) -> Study | None:
     """The bulk of the log: study that nothing can be said against. None: it has to be looked at at length."""
-    study = study_record(value, GOOD_SOURCES)
-    if study is None or key is None or key != study.found.subject.encode() or partition_of(key, partitions) != partition:
+    keys = _placed.get((partition, partitions))
+    if keys is None:
+        keys = _placed[partition, partitions] = {}
+    subject = keys.get(key) or _place(keys, key, partition, partitions)  # type: ignore[arg-type]  # None is never a key there
+    if subject is None:
         return None
-    _, time_ms, started, ended, ingested_ms = study
-    limit = (timestamp_ms if ingested_ms is None else ingested_ms) + AHEAD_MS
-    return study if time_ms <= limit and ended * 1000 <= limit and 0 < ended - started <= LONGEST_S else None
+    return study_record(value, subject, timestamp_ms, GOOD_SOURCES, AHEAD_MS, LONGEST_S)
 
 
 def read_interval(
@@ -359,17 +372,16 @@ def read_interval(
     study = _sound_study(key, value, timestamp_ms, partition, partitions)
     if study is None:
         return None
-    found = study.found
-    return found.programme, found.subject, (study.started, study.ended, found.data.course_id)
+    found, _, _, started, ended = study
+    return found.programme, found.subject, (started, ended, found.data.course_id)
 
 
 def _quickly(key: bytes | None, value: bytes, timestamp_ms: int, partition: int, partitions: int) -> Event | None:
     study = _sound_study(key, value, timestamp_ms, partition, partitions)
     if study is None:
         return _plainly(key, value, timestamp_ms, partition, partitions)
-    found, ingested_ms = study.found, timestamp_ms if study.ingested_ms is None else study.ingested_ms
-    data = upcast(STUDY, study.data)
-    return Event(found.id, found.source, STUDY, found.subject, study.time_ms, found.programme, data, ingested_ms)
+    found, time_ms, ingested_ms, _, _ = study
+    return Event(found.id, found.source, STUDY, found.subject, time_ms, found.programme, upcast(STUDY, study_data(study)), ingested_ms)
 
 
 def _plainly(key: bytes | None, value: bytes, timestamp_ms: int, partition: int, partitions: int) -> Event | None:
