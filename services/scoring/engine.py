@@ -37,10 +37,9 @@ from services.shared.stream import Batch, BatchApp, die
 
 CHUNK = 2_000
 """Learners in one transaction of a tick or a rebuild."""
-AT_ONCE = 80_000
-"""Records beyond which waiting batches are not put into one transaction."""
-BEHIND, ENOUGH, FILL_SECONDS = 10_000, 50_000, 0.5
-"""While the log goes on for `BEHIND` records, `ENOUGH` are waited for: each learner is worked out once for all of them."""
+BEHIND, MOST_RECORDS, MOST_LEARNERS, MOST_SECONDS = 10_000, 200_000, 5_000, 2.0
+"""While the log goes on for `BEHIND` records and more, a transaction takes in what comes within `MOST_SECONDS`, up to so many records and
+learners: each learner is worked out, and each cell written, once for all of it."""
 PATIENCE_SECONDS = 5.0
 
 _encode = msgspec.json.Encoder().encode
@@ -165,7 +164,8 @@ class Engine:
         writer.names[STATE_TOPIC] = standing.generation.state_topic
         moment = self._clock.now()
         end = (await self.app.end_offsets(ACTIVITY, [number]))[number]
-        part = Partition.of(number, self._partitions, self._programmes, self._directory, self._rules, state, end)
+        begins = (await self.app.begin_offsets(ACTIVITY, [number]))[number]
+        part = Partition.of(number, self._partitions, self._programmes, self._directory, self._rules, state, end, begins)
         _log.info(
             "partition taken", partition=number, learners=len(part.learners), applied=part.meta.applied, epoch=part.meta.epoch,
             rebuilding_to=part.rebuilding_to, generation=standing.generation.name, seconds=round(time.monotonic() - started, 2),
@@ -222,43 +222,38 @@ class Engine:
         """A partition's batches, as many at once as wait: fold, commit, acknowledge. Goes on dropping after the partition is given up."""
         try:
             while True:
-                batches = await self._batches(owned)
+                batch = await owned.batches.get()
                 async with owned.lock:
                     if self._owned.get(owned.part.number) is owned:
-                        await self._handle(owned, batches)
+                        await self._handle(owned, batch)
                     else:
-                        for batch in batches:
-                            batch.drop()
+                        batch.drop()
         except asyncio.CancelledError:
             raise
         except BaseException as error:
             die(f"{ACTIVITY}:{owned.part.number}: {error!r}")
 
-    async def _batches(self, owned: Owned) -> list[Batch]:
-        """What waits, at least one. Far behind it is worth a moment to let more come, near the log's end it is not."""
-        batches = [await owned.batches.get()]
-        count, until = len(batches[0].records), time.monotonic() + FILL_SECONDS
-        while count < AT_ONCE:
-            if not owned.batches.empty():
-                batches.append(owned.batches.get_nowait())
-                count += len(batches[-1].records)
-            elif count < ENOUGH and time.monotonic() < until and self._lag(owned, batches[-1]) > BEHIND:
-                await asyncio.sleep(0.01)
-            else:
-                break
-        return batches
-
-    def _lag(self, owned: Owned, last: Batch) -> int:
-        return self.app.lag(ACTIVITY, owned.part.number, last.next_offset)
-
-    async def _handle(self, owned: Owned, batches: list[Batch]) -> None:
-        started = time.perf_counter()
-        part, records = owned.part, [record for batch in batches for record in batch.records]
+    async def _handle(self, owned: Owned, first: Batch) -> None:
+        part, batch, batches = owned.part, first, [first]
         if part.rebuilding_to is None:
             await self._in_time(owned)  # before the batch: its commits would name offsets of which nothing is kept yet
         rebuilding = part.rebuilding_to is not None
+        until, count, folding = time.monotonic() + MOST_SECONDS, 0, 0.0
+        while True:
+            began = time.perf_counter()
+            garbage.before_work()
+            part.take(batch.records, self._clock.now())
+            garbage.after_work()
+            folding += time.perf_counter() - began
+            count += len(batch.records)
+            del batch.records[:-1]  # folded: what they take is free again, and the last one still says how far the batch goes
+            if count >= MOST_RECORDS or (more := await self._more(owned, batch, until)) is None:
+                break
+            batch = more
+            batches.append(batch)
+        began = time.perf_counter()
         garbage.before_work()
-        rows = part.apply(records, self._clock.now())
+        rows = part.tell(self._clock.now())
         garbage.after_work()
         folded = time.perf_counter()
         if rebuilding:
@@ -267,9 +262,19 @@ class Engine:
         else:
             _reach(owned)
             await self._commit(owned, rows)
-        for batch in batches:
-            batch.ack()
-        self._metrics.batch(part, len(records), folded - started, time.perf_counter() - folded)
+        for each in batches:
+            each.ack()
+        self._metrics.batch(part, count, folding + folded - began, time.perf_counter() - folded)
+
+    async def _more(self, owned: Owned, last: Batch, until: float) -> Batch | None:
+        """A batch that waits, or comes by then where the log goes on far enough; None: what was taken is to be told now."""
+        while len(owned.part.untold) < MOST_LEARNERS and time.monotonic() < until:
+            if not owned.batches.empty():
+                return owned.batches.get_nowait()
+            if self.app.lag(ACTIVITY, owned.part.number, last.next_offset) < BEHIND:
+                return None
+            await asyncio.sleep(0.01)
+        return None
 
     async def _spill(self, owned: Owned, rows: Rows) -> None:
         """A batch of a rebuild: nothing is published of it but refusals, which are remembered with how far they go."""

@@ -53,12 +53,37 @@ class Partition:
     rebuilding_to: int | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
     rejected: int = 0
+    untold: dict[Key, set[str]] = field(default_factory=dict)  # whom, and which cells
+    untold_refusals: list[Row] = field(default_factory=list)
 
     @classmethod
     def of(
+        cls,
+        number: int,
+        partitions: int,
+        programmes: Mapping[str, Programme],
+        directory: Directory,
+        rules: str,
+        state: State,
+        end: int,
+        begins: int = 0,
+    ) -> Partition:
+        """Go on from a recovered state; with other rules than it was made by, start a rebuild up to `end` (next offset of the log).
+
+        Raises ValueError where the log, which has the offsets [begins, end), lacks what the state has applied or what is to be read.
+        """
+        part = cls._of(number, partitions, programmes, directory, rules, state, end)
+        if part.meta.applied < begins:
+            raise ValueError(
+                f"{ACTIVITY}:{number} begins at {begins}, but has to be read from {part.meta.applied} on: older records were deleted,"
+                " and totals without them would be wrong. Put them back, or go on with the rules that the state was made by"
+            )
+        return part
+
+    @classmethod
+    def _of(
         cls, number: int, partitions: int, programmes: Mapping[str, Programme], directory: Directory, rules: str, state: State, end: int
     ) -> Partition:
-        """Go on from a recovered state; with other rules than it was made by, start a rebuild up to `end` (next offset of the log)."""
         meta = state.meta
         if meta is not None and meta.applied > end:
             raise ValueError(
@@ -101,50 +126,64 @@ class Partition:
         return max(clock_ms, self.meta.tick_ms)
 
     def apply(self, records: Sequence[Record], clock_ms: int) -> Rows:
-        """Fold a batch, but for records below the offset applied. Returns the rows to commit.
+        """Fold a batch and answer what it changes: the rows to commit."""
+        self.take(records, clock_ms)
+        return self.tell(clock_ms)
 
-        During a rebuild these are refusals alone, and, where learners spill, the changed cells, which are not to be committed.
-        """
-        now = self.now(clock_ms)
-        rejected: list[Row] = []
+    def take(self, records: Sequence[Record], clock_ms: int) -> None:
+        """Fold a batch into the cells, but for records below the offset applied. What it changes waits for `tell`."""
         facts: dict[Key, list[Fact | Interval]] = {}
         touched: dict[Key, int] = {}
         start, refused_below = self.meta.applied, self.refused_below
         first_offset = self.reads_from
+        programmes, number, partitions = self.programmes, self.number, self.partitions
         for record in records:
             offset = record.offset
             if offset < first_offset:
                 continue
-            found = decode(record.key, record.value, record.timestamp, self.number, self.partitions)
+            found = decode(record.key, record.value, record.timestamp, number, partitions)
             if isinstance(found, Refused):
                 if offset >= refused_below:
                     self.rejected += 1
-                    value = refusal(found, ACTIVITY, self.number, offset, record.key, record.value, rfc3339(now))
-                    rejected.append(((record.key or b"")[:MOST_KEY], value))
+                    at = rfc3339(self.now(clock_ms))
+                    value = refusal(found, ACTIVITY, number, offset, record.key, record.value, at)
+                    self.untold_refusals.append(((record.key or b"")[:MOST_KEY], value))
                 continue
             programme, learner_id, fact = found
-            if programme in self.programmes and offset >= start:
+            if programme in programmes and offset >= start:
                 key = (programme, learner_id)
                 facts.setdefault(key, []).append(fact)
                 touched[key] = offset
-        rows: Rows = {"learning.rejected": rejected}
         for key, new in facts.items():
             entry = self.learners.get(key)
             first = entry is None
             if entry is None:
                 entry = self.learners.enter(key)
-            changed = fold(self.programmes[key[0]], entry.learner, new)
+            changed = fold(programmes[key[0]], entry.learner, new)
             if changed or first:
                 entry.published.offset = touched[key]
-                if self.rebuilding_to is None:
-                    self._publish(key, entry, changed, now, rows)
-                elif self.learners.spills:
-                    rows.setdefault(STATE_TOPIC, []).extend(cell_rows(self.meta.epoch, key, entry, changed))
+                self.untold.setdefault(key, set()).update(changed)
         self.meta.applied = max(start, records[-1].offset + 1)
+        if self.rebuilding_to is not None:
+            self.refused_below = max(refused_below, records[-1].offset + 1)
+
+    def tell(self, clock_ms: int) -> Rows:
+        """The rows to commit of all that was taken since the last time, each learner worked out once, now.
+
+        During a rebuild these are refusals alone, and, where learners spill, the changed cells, which are not to be committed.
+        """
+        now = self.now(clock_ms)
+        rows: Rows = {"learning.rejected": self.untold_refusals}
+        for key, changed in self.untold.items():
+            entry = self.learners.get(key)
+            assert entry is not None  # nothing was kept since, so nobody was evicted
+            if self.rebuilding_to is None:
+                self._publish(key, entry, changed, now, rows)
+            elif self.learners.spills:
+                rows.setdefault(STATE_TOPIC, []).extend(cell_rows(self.meta.epoch, key, entry, changed))
+        self.untold, self.untold_refusals = {}, []
         if self.rebuilding_to is None:
             self.meta.tick_ms = now
-        else:
-            self.refused_below = max(refused_below, records[-1].offset + 1)
         return rows
 
     def skip_to(self, offset: int) -> None:

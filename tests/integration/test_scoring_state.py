@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from schemas.topics import load_topics
@@ -261,3 +261,28 @@ def test_the_disk_may_be_lost(values: Settings) -> None:
     progress = asyncio.run(read(values.bootstrap, "learning.progress"))
     assert plain(last_values(progress)) == recount(rows, RULES)
     assert {json.loads(value or b"")["version"][0] for _, _, value in progress} == {1}
+
+
+def test_a_log_that_has_lost_its_oldest_records_is_not_counted_anew(values: Settings, tmp_path: Path) -> None:
+    """State that has applied them goes on; other rules would need them, so the worker ends and says why, and nothing is published."""
+    rows, others = history(3, 30, 600), tmp_path / "rules"
+    shutil.copytree(RULES, others)
+    plan = others / "zhuozhou-2023.yaml"
+    plan.write_text(plan.read_text("utf-8").replace("rules_version: 2", "rules_version: 3"), "utf-8")
+    worker = Worker(values)
+    asyncio.run(send(values.bootstrap, rows[:300]))
+    wait_applied(values.bootstrap, end_of(rows[:300]))
+    worker.kill()
+    admin = KafkaAdminClient(bootstrap_servers=values.bootstrap)
+    admin.delete_records({TopicPartition("learning.activity", number): min(end, 20) for number, end in end_of(rows[:300]).items()})
+    admin.close()
+    worker.start()
+    asyncio.run(send(values.bootstrap, rows[300:]))
+    wait_applied(values.bootstrap, end_of(rows))
+    worker.stop()
+    told = asyncio.run(read(values.bootstrap, "learning.progress"))
+    assert plain(last_values(told)) == recount(rows, RULES)
+    other = Worker(values, CHALK_PROGRAMMES=str(others))
+    assert other.process.wait(60) == 70
+    assert "begins at 20, but has to be read from 0 on" in (values.data / "scoring-test.log").read_text("utf-8")
+    assert sorted(asyncio.run(read(values.bootstrap, "learning.progress"))) == sorted(told)
