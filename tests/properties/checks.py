@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Sequence
@@ -133,7 +134,8 @@ def _still(programme: Programme, learner: Learner, plain: reference.Learner, pro
 
 def engine(world: World) -> None:
     """A partition, driven through batches, restarts and time, publishes at each step what the reference says of the facts so far,
-    whatever else lies in the log; the log of flags adds up to the open ones. Another split of the same log ends in the same bytes."""
+    whatever else lies in the log; the log of flags adds up to the open ones. Another split of the same log, told
+    of less often, ends in the same bytes."""
     programme, chance = product.load(world.rules_text), world.chance()
     log = product.records_among_others(world.events, chance)
     part, topics, flags = product.partition(programme), product.Topics(), FlagLog()
@@ -143,6 +145,10 @@ def engine(world: World) -> None:
     taken: list[Json] = []
     for batch in parts:
         if chance.random() < 0.3:
+            if chance.random() < 0.5:
+                committed = copy.deepcopy(part.meta)
+                part.take(batch, clock)  # a death before any of it was told
+                part.meta = committed
             part = product.restarted(part, topics, len(log))
         _step(topics, flags, part.apply(batch, clock))
         taken += [record.event for record in batch if record.event is not None]
@@ -157,7 +163,10 @@ def engine(world: World) -> None:
         _adds_up(flags, topics)
     other, others = product.partition(programme), product.Topics()
     for batch in batches(log, chance):
-        others.take(other.apply(batch, clock))
+        other.take(batch, clock)
+        if chance.random() < 0.5:
+            others.take(other.tell(clock))
+    others.take(other.tell(clock))
     _until(other, others, clock)
     assert others.without_versions() == topics.without_versions()
 
