@@ -19,6 +19,7 @@ from services.scoring.engine import Engine
 from services.scoring.metrics import Metrics
 from services.scoring.partition import ACTIVITY
 from services.scoring.recovery import Stores
+from services.scoring.takeover import TakeOver
 from services.shared import garbage
 from services.shared.clock import parse_clock
 from services.shared.directory import Directory
@@ -44,19 +45,18 @@ async def work(conf: Settings) -> bool:
     if conf.scoring_metrics_port:
         start_http_server(conf.scoring_metrics_port, "127.0.0.1")
     folder, lock = worker_folder(conf.data.resolve() / "scoring")
-    engine = Engine(
+    take_over = TakeOver(
         conf.bootstrap,
         programmes,
         f"{LAYOUT}/{digest(programmes)}",
         directory,
         parse_clock(conf.clock),
-        conf.tick_seconds,
         topics[ACTIVITY].partitions,
-        str(folder / "faust"),
         Metrics(),
         Stores(folder if conf.state == "rocksdb" else None, max(1, conf.state_learners // topics[ACTIVITY].partitions)),
         generation,
     )
+    engine = Engine(take_over, conf.tick_seconds, str(folder / "faust"))
     garbage.take_over()
     loop = asyncio.get_running_loop()
     watch = RulesWatch(conf.programmes, programmes, lambda: loop.call_soon_threadsafe(engine.app.stopping.set))

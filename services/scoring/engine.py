@@ -10,9 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import partial
 
 import msgspec
 import structlog
@@ -20,18 +17,13 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from schemas.instants import rfc3339
-from schemas.programme import Programme
 from schemas.progress import Watermark
-from services.scoring.learners import State
-from services.scoring.metrics import Metrics
-from services.scoring.partition import ACTIVITY, Partition
-from services.scoring.recovery import Stores, exists, is_empty, last_word, prepared_by, recover
+from services.scoring.partition import ACTIVITY
+from services.scoring.recovery import is_empty
 from services.scoring.store import STATE_TOPIC, WATERMARKS, Meta, Refusals, meta_row, refusals_row
-from services.scoring.writer import Rows, Writer
+from services.scoring.takeover import Owned, TakeOver
+from services.scoring.writer import Rows
 from services.shared import garbage
-from services.shared.clock import Clock
-from services.shared.directory import Directory
-from services.shared.generation import LIVE, Generation
 from services.shared.kafka import check_assigned
 from services.shared.stream import Batch, BatchApp, die
 
@@ -46,40 +38,9 @@ _encode = msgspec.json.Encoder().encode
 _log = structlog.get_logger()
 
 
-@dataclass
-class Owned:
-    """A partition this worker owns. `generation`: whose state it stands on.
-
-    `pending`: a moment and the log's end as read after it; once applied, `as_of` is that moment.
-    """
-
-    part: Partition
-    writer: Writer
-    generation: Generation
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    batches: asyncio.Queue[Batch] = field(default_factory=lambda: asyncio.Queue(8))
-    pending: tuple[int, int] | None = None
-    timely: bool = False  # what time alone changes up to `pending`'s moment is done
-    said: tuple[int, int] = (-1, -1)
-    idle_at: int = -1
-
-    def close(self) -> None:
-        """Let go of what lies on disk."""
-        self.part.learners.close()
-        if self.part.former is not None:
-            self.part.former.close()
-
-
 def _note(meta: Meta, offsets: dict[str, int]) -> None:
     """How far the outputs reach. Not the state: it is ours alone, and a watermark that named it would never be reached by the loader."""
     meta.outputs |= {topic: offset for topic, offset in offsets.items() if topic != STATE_TOPIC}
-
-
-def _after(state: State, word: Watermark | None) -> State:
-    """A state is of use only if it is what was published last: the outputs' last word is of its epoch."""
-    if word is not None and state.meta is not None and word.epoch != state.meta.epoch:
-        state.broken, state.highest_epoch = True, max(state.highest_epoch, word.epoch)
-    return state
 
 
 def _reach(owned: Owned) -> None:
@@ -92,30 +53,15 @@ def _reach(owned: Owned) -> None:
 class Engine:
     """One scoring worker."""
 
-    def __init__(
-        self,
-        bootstrap: str,
-        programmes: Mapping[str, Programme],
-        rules: str,
-        directory: Directory,
-        clock: Clock,
-        tick_seconds: float,
-        partitions: int,
-        datadir: str,
-        metrics: Metrics,
-        stores: Stores,
-        generation: Generation = LIVE,
-    ) -> None:
-        self._bootstrap, self._programmes, self._rules = bootstrap, programmes, rules
-        self._stores, self._generation = stores, generation
-        self._directory, self._clock, self._tick_seconds, self._partitions = directory, clock, tick_seconds, partitions
-        self._metrics = metrics
+    def __init__(self, take_over: TakeOver, tick_seconds: float, datadir: str) -> None:
+        self._take_over, self._tick_seconds = take_over, tick_seconds
+        self._bootstrap, self._clock, self._metrics = take_over.bootstrap, take_over.clock, take_over.metrics
         self._owned: dict[int, Owned] = {}
         self._moving = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self.app = BatchApp(
-            generation.group("chalk-scoring"),
-            bootstrap,
+            take_over.generation.group("chalk-scoring"),
+            take_over.bootstrap,
             {ACTIVITY: self.handle},
             positions=self.positions,
             revoked=self.revoked,
@@ -143,59 +89,18 @@ class Engine:
         place would take what comes from elsewhere for the whole.
         """
         try:
-            check_assigned(assigned, {ACTIVITY: self._partitions})
+            check_assigned(assigned, {ACTIVITY: self._take_over.partitions})
             async with self._moving:
                 new = sorted(tp.partition for tp in assigned if tp.topic == ACTIVITY and tp.partition not in self._owned)
-                for number, owned in zip(new, await asyncio.gather(*map(self._take, new)), strict=True):
-                    self._owned[number] = owned
-                    self._tasks.append(asyncio.create_task(self._work(owned)))
-                garbage.settle()
+                if new:
+                    for number, owned in zip(new, await self._take_over.of(new, self.app), strict=True):
+                        self._owned[number] = owned
+                        self._tasks.append(asyncio.create_task(self._work(owned)))
+                    garbage.settle()
                 return {tp: self._owned[tp.partition].part.reads_from for tp in assigned if tp.topic == ACTIVITY}
         except Exception as error:
             die(f"taking over partitions: {error!r}")
             raise
-
-    async def _take(self, number: int) -> Owned:
-        started = time.monotonic()
-        writer = Writer(self._bootstrap, number, frozenset({WATERMARKS}), self._generation)
-        await writer.start()
-        state = await self._recovered(number)
-        standing = state.prepared or state
-        writer.names[STATE_TOPIC] = standing.generation.state_topic
-        moment = self._clock.now()
-        end = (await self.app.end_offsets(ACTIVITY, [number]))[number]
-        begins = (await self.app.begin_offsets(ACTIVITY, [number]))[number]
-        part = Partition.of(number, self._partitions, self._programmes, self._directory, self._rules, state, end, begins)
-        _log.info(
-            "partition taken", partition=number, learners=len(part.learners), applied=part.meta.applied, epoch=part.meta.epoch,
-            rebuilding_to=part.rebuilding_to, generation=standing.generation.name, seconds=round(time.monotonic() - started, 2),
-        )  # fmt: skip
-        return Owned(part, writer, standing.generation, pending=(moment, end))
-
-    async def _recovered(self, number: int) -> State:
-        """The state to go on from; with one of another generation that the rules were tried on before (`chalk replay`), if there is one."""
-        told = partial(self._metrics.recovery, number)
-        if self._generation != LIVE:
-            state = await recover(self._bootstrap, number, self._generation, self._stores, told)
-            return _after(state, await last_word(self._bootstrap, self._generation.watermarks_topic, number))
-        word = await last_word(self._bootstrap, LIVE.watermarks_topic, number)
-        current = Generation(word.generation) if word is not None else LIVE
-        if not await exists(self._bootstrap, current.state_topic):
-            current = LIVE
-        state = _after(await recover(self._bootstrap, number, current, self._stores, told), word)
-        if state.meta is None or state.meta.rules != self._rules or state.broken:
-            found = await prepared_by(self._bootstrap, number, self._rules, current)
-            if found is not None:
-                if found != LIVE:  # ours is fenced already
-                    fence = Writer(self._bootstrap, number, generation=found)
-                    await fence.start()
-                    await fence.stop()
-                prepared = await recover(self._bootstrap, number, found, self._stores, told)
-                if not prepared.broken and prepared.meta is not None and prepared.meta.rules == self._rules:
-                    state.prepared = prepared
-                else:
-                    prepared.learners.close()
-        return state
 
     async def revoked(self, tps: set[TP]) -> None:
         """Give partitions up: finish what is under way, then let go; the next owner fences us in any case."""

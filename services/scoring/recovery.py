@@ -71,16 +71,11 @@ async def topics_of(bootstrap: str) -> set[str]:
     return found
 
 
-async def exists(bootstrap: str, topic: str) -> bool:
-    """Whether there is such a topic."""
-    return topic in await topics_of(bootstrap)
-
-
-async def last_word(bootstrap: str, topic: str, partition: int) -> Watermark | None:
-    """What was last said of a partition's progress, None where nothing was."""
+async def last_words(bootstrap: str, topic: str) -> dict[int, Watermark]:
+    """What was last said of each partition's progress."""
     async with Reading(bootstrap, TopicPartition(topic, 0)) as reading:
-        word = (await reading.last_values()).get(f"scoring:{partition}".encode())
-    return None if word is None else decode(Watermark, word)
+        words = [decode(Watermark, value) for key, value in (await reading.last_values()).items() if key.startswith(b"scoring:")]
+    return {word.partition: word for word in words}
 
 
 async def recover(
@@ -104,7 +99,7 @@ async def recover(
     if state.meta is not None:
         await _check_outputs(bootstrap, partition, generation, state.meta, state)
     else:
-        word = await last_word(bootstrap, generation.watermarks_topic, partition)
+        word = (await last_words(bootstrap, generation.watermarks_topic)).get(partition)
         if word is not None:
             state.highest_epoch = max(state.highest_epoch, word.epoch)
     return state
@@ -185,9 +180,12 @@ async def _check_outputs(bootstrap: str, partition: int, generation: Generation,
             state.broken |= topic in REPLACED
 
 
-async def prepared_by(bootstrap: str, partition: int, rules: str, current: Generation) -> Generation | None:
-    """Another generation whose state of the partition was made by exactly these rules (`chalk replay`), None where there is none."""
-    for topic in sorted(await topics_of(bootstrap)):
+async def prepared_by(bootstrap: str, topics: set[str], partition: int, rules: str, current: Generation) -> Generation | None:
+    """Another generation whose state of the partition, in one of `topics`, was made by exactly these rules (`chalk replay`).
+
+    None where there is none.
+    """
+    for topic in sorted(topics):
         generation = of_state_topic(topic)
         if generation is not None and generation != current:
             async with Reading(bootstrap, TopicPartition(topic, partition)) as reading:
