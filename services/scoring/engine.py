@@ -29,7 +29,7 @@ from services.shared.stream import Batch, BatchApp, die
 
 CHUNK = 2_000
 """Learners in one transaction of a tick or a rebuild."""
-BEHIND, MOST_RECORDS, MOST_LEARNERS, MOST_SECONDS = 10_000, 200_000, 5_000, 2.0
+BEHIND, MOST_RECORDS, MOST_LEARNERS, MOST_SECONDS = 10_000, 200_000, 5_000, 10.0
 """While the log goes on for `BEHIND` records and more, a transaction takes in what comes within `MOST_SECONDS`, up to so many records and
 learners: each learner is worked out, and each cell written, once for all of it."""
 PATIENCE_SECONDS = 5.0
@@ -174,6 +174,8 @@ class Engine:
     async def _more(self, owned: Owned, last: Batch, until: float) -> Batch | None:
         """A batch that waits, or comes by then where the log goes on far enough; None: what was taken is to be told now."""
         while len(owned.part.untold) < MOST_LEARNERS and time.monotonic() < until:
+            if self._moving.locked() or self.app.stopping.is_set():
+                return None  # somebody waits for the partition
             if not owned.batches.empty():
                 return owned.batches.get_nowait()
             if self.app.lag(ACTIVITY, owned.part.number, last.next_offset) < BEHIND:
@@ -264,6 +266,9 @@ class Engine:
         if owned.pending is None:
             owned.timely = False
             owned.pending = (now, (await self.app.end_offsets(ACTIVITY, [number]))[number])
+        self._metrics.standing(part, owned.pending[1])
+        if owned.lock.locked():
+            return  # batches are at work, which see to what is due, and reach `pending`, themselves; others need not wait for them
         async with owned.lock:
             if self._owned.get(number) is not owned:
                 return
@@ -280,7 +285,7 @@ class Engine:
             _reach(owned)
             if owned.said != (part.meta.applied, part.meta.as_of_ms):
                 await self._commit(owned, {})
-            self._metrics.standing(part, end)
+                self._metrics.standing(part, end)
 
     async def _skip_markers(self, number: int, owned: Owned, end: int) -> None:
         """A log that ends in transaction markers has an end that no record reaches: go there once it is certain that none lies between.
