@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import reading
-from schemas.bulk import quick_ms
-from schemas.instants import parse_instant
+from schemas.bulk import quick_instant, quick_ms
+from schemas.instants import parse_instant, rfc3339
 from schemas.reading import Event, partition_of
 from schemas.verdicts import Bad
 
@@ -204,3 +204,25 @@ def _instant(read: Callable[[str], int], text: str) -> int | str:
         return read(text)
     except Bad as bad:
         return bad.code
+
+
+INSTANTS = [
+    f"{day}{t}{clock}{fraction}{offset}"
+    for day in ("1970-01-01", "2023-06-01", "2099-12-31", "2100-01-01")
+    for t in "Tt"
+    for clock in ("00:00:00", "00:30:59", "23:59:59")
+    for fraction in ("", ".5")
+    for offset in ("Z", "z", "+00:00", "-00:00", "+08:00", "-08:00", "+05:30", "-00:15")
+]
+
+
+def test_an_instant_and_its_canonical_text_are_those_of_the_long_way() -> None:
+    for _ in range(2):  # read anew, then by parts met before
+        for said in [*INSTANTS, "2023-06-01T08:30:00", "2023-06-01T08", "2023-06-01T08:30+08:00", ""]:
+            try:
+                ms = parse_instant(said)
+            except Bad:
+                with pytest.raises(Bad):
+                    quick_instant(said)
+            else:
+                assert quick_instant(said) == (ms, rfc3339(ms)), said

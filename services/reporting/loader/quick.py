@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from schemas.bulk import IDS, STUDY, StudyData, is_id, quick_ms, remembered, sound_envelope
+from schemas.bulk import IDS, STUDY, StudyData, is_id, quick_instant, quick_ms, remembered
 from schemas.envelope import GOOD_SOURCES
 from schemas.instants import rfc3339
 from schemas.plain import FORMS, ID, INSTANT, TEXT, decode_envelope, is_sound
@@ -27,6 +27,7 @@ Row = tuple[Any, ...]
 LATE_MS = 24 * 3600 * 1000
 LAST_MS = 4_102_444_800_000
 """2100: what a foreign writer's record timestamp is cut to."""
+_MOST_PLACES = 200_000
 _FIRST = ((1 << 64) - 1) << 64 | ((1 << 16) - 1) << 48 | (1 << 48) - 1
 
 
@@ -58,36 +59,29 @@ def quick_rows(
         return None
     try:
         found = decode_envelope(value)
-        id, source, subject, programme, said_time, said_type = (
-            found.id,
-            found.source,
-            found.subject,
-            found.programme,
-            found.time,
-            found.type,
-        )
-        if not sound_envelope(found, GOOD_SOURCES) or key != subject.encode() or partition_of(key, partitions) != partition:
+        id, source, subject, programme = found.id, found.source, found.subject, found.programme
+        if source not in GOOD_SOURCES or not 1 <= len(id) <= 128 or not id.isprintable() or not (programme in IDS or remembered(programme)):
             return None
-        time_ms = quick_ms(said_time)
+        if _places.get(key) != (subject, partition, partitions) and not _in_place(key, subject, partition, partitions):
+            return None
+        said_time, said_type, raw = found.time, found.type, found.data
+        time_ms, time = quick_instant(said_time)
         accepted = found.ingested_at
         ingested = timestamp_ms if accepted is msgspec.UNSET else _accepted.get(accepted) or _accepted_ms(accepted)
         if time_ms > ingested + AHEAD_MS:
             return None
-        raw = found.data
         if said_type == STUDY:
             study = _study(raw)
             course, session, class_id = study.course_id, study.session_id, ""
             if not (course in IDS or remembered(course)) or not (session is None or is_id(session)):
                 return None
-            own_ms = (time_ms if study.ended_at == said_time else quick_ms(study.ended_at)) // 1000 * 1000
-            started_ms = quick_ms(study.started_at) // 1000 * 1000
+            # platforms tell of study as it ends
+            own_ms, ended = _whole_second((time_ms, time) if study.ended_at == said_time else quick_instant(study.ended_at))
+            started_ms, started = _whole_second(quick_instant(study.started_at))
             if own_ms > ingested + AHEAD_MS or not 0 < own_ms - started_ms <= LONGEST_S * 1000:
                 return None
             with_session = "" if session is None else f'"session_id":"{session}",'
-            data = (
-                f'"channel":"{study.channel}","course_id":"{course}","ended_at":"{_canonical(study.ended_at, own_ms)}",{with_session}'
-                f'"started_at":"{_canonical(study.started_at, started_ms)}"'
-            )
+            data = f'"channel":"{study.channel}","course_id":"{course}","ended_at":"{ended}",{with_session}"started_at":"{started}"'
         else:
             plain = FORMS.get(said_type)
             if plain is None:
@@ -99,8 +93,8 @@ def quick_rows(
                 if text is None:
                     continue
                 if kind == INSTANT:
-                    own_ms = quick_ms(text)
-                    parts.append(f'{start}"{rfc3339(own_ms)}"')
+                    own_ms, text = quick_instant(text)
+                    parts.append(f'{start}"{text}"')
                 elif not is_sound(kind, text):
                     return None
                 elif kind == ID:
@@ -115,10 +109,10 @@ def quick_rows(
             course, class_id = getattr(form, "course_id", None) or "", getattr(form, "class_id", None) or ""
     except (msgspec.MsgspecError, Bad):
         return None
-    time = rfc3339(time_ms) if len(said_time) != 20 else _canonical(said_time, time_ms)
     content = f'{{"data":{{{data}}},"programme":"{programme}","subject":"{subject}","time":"{time}","type":"{said_type}"}}'
     digest = sha256(content.encode()).hexdigest()
-    ingested = min(max(ingested, 0), LAST_MS)
+    if not 0 <= ingested <= LAST_MS:
+        ingested = min(max(ingested, 0), LAST_MS)
     late = 1 if ingested - own_ms > LATE_MS else 0
     return (
         programme, subject, source, id, digest, said_type, course, time_ms, ingested, str(raw, "ascii"), partition, offset,
@@ -126,11 +120,22 @@ def quick_rows(
     ), (programme, source, event_key(source, id, digest), partition, offset, ingested, class_id, course, late, 0, "")  # fmt: skip
 
 
-def _canonical(text: str, ms: int) -> str:
-    """`rfc3339(ms)` of a whole second, where `text` is a sound instant of that second."""
-    if len(text) == 20 and text[10] == "T" and text[19] == "Z":
-        return text[:19] + ".000Z"
-    return rfc3339(ms)
+def _whole_second(instant: tuple[int, str]) -> tuple[int, str]:
+    ms = instant[0]
+    return (ms - ms % 1000, rfc3339(ms - ms % 1000)) if ms % 1000 else instant
+
+
+_places: dict[bytes, tuple[str, int, int]] = {}
+"""Keys met that are their subject's and lie where they have to: (subject, partition, of how many)."""
+
+
+def _in_place(key: bytes, subject: str, partition: int, partitions: int) -> bool:
+    if key != subject.encode() or not (subject in IDS or remembered(subject)) or partition_of(key, partitions) != partition:
+        return False
+    if len(_places) >= _MOST_PLACES:
+        _places.clear()
+    _places[key] = subject, partition, partitions
+    return True
 
 
 _accepted: dict[str, int] = {}
