@@ -28,8 +28,7 @@ def test_scoring_takes_no_such_partition(monkeypatch: pytest.MonkeyPatch) -> Non
     said: list[str] = []
     monkeypatch.setattr(module, "die", said.append)
     engine: Any = object.__new__(Engine)
-    engine._partitions, engine._owned, engine._moving = 4, {}, asyncio.Lock()
-    engine._take = lambda number: SimpleNamespace(number=number)
+    engine._take_over, engine._owned, engine._moving = SimpleNamespace(partitions=4), {}, asyncio.Lock()
     with pytest.raises(TopicMismatch):
         asyncio.run(engine.positions({TP("learning.activity", 4)}))
     assert "topic learning.activity has got a partition 4" in said[0]
