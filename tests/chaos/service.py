@@ -93,8 +93,12 @@ def prepare(death: Death, session: float) -> None:
     clickhouse.insert = inserted
 
 
-def _prepare_disk(death: Death) -> None:
+def _prepare_scoring(death: Death, life: int) -> None:
+    from services.scoring import engine
     from services.scoring.disk import Database
+
+    if life % 2:  # as if it were far behind, of which a run of two thousand events has no time: several batches are told at once
+        engine.BEHIND, engine.MOST_RECORDS, engine.MOST_LEARNERS, engine.MOST_SECONDS = 20, 500, 40, 0.8
 
     write: Callable[..., None] = Database.write
 
@@ -118,7 +122,7 @@ def main() -> None:
     death = Death(os.environ.get(DIE, ""), int(os.environ[LIFE]), session)
     prepare(death, session)
     if sys.argv[1] == "services.scoring":
-        _prepare_disk(death)
+        _prepare_scoring(death, int(os.environ[LIFE]))
     runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
 
 
