@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 from schemas.programme import load_programmes
 from schemas.reading import partition_of
+from services.scoring.core.result import Standing
+from services.scoring.core.state import Learner
 from services.scoring.deadlines import Deadlines
 from services.scoring.disk import Database, OnDisk, worker_folder
 from services.scoring.learners import InMemory, State
@@ -74,6 +77,29 @@ def test_the_same_rows_with_one_learner_in_memory(tmp_path: Path, seed: int) -> 
         assert len(plain.learners) == len(disk.learners)
     assert not disk.more_due(now)
     assert len(plain.learners) > 5
+
+
+def test_nobody_waits_for_the_collector_of_cycles(tmp_path: Path) -> None:
+    """Who is let go, and what was worked out of the past, is freed at once: scoring never looks for cycles among what stays."""
+    plain = begun(State(), 0)
+    disk = begun(State(learners=OnDisk(Database(tmp_path / "kept"), 1)), 0)
+
+    def alive(kind: type) -> int:
+        return sum(type(one) is kind for one in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before, standings, lines = alive(Learner), alive(Standing), 0
+        for batch in cut(records(2), random.Random(2)):
+            rows = plain.apply(batch, NOW)
+            lines += sum(b'"change":"cleared"' in (value or b"") for _, value in rows.get("learning.attention", []))
+            committed(disk, disk.apply(batch, NOW))
+            assert alive(Learner) == before + len(plain.learners) + 1
+            assert alive(Standing) <= standings + len(plain.learners) + 1
+    finally:
+        gc.enable()
+    assert lines > 3
 
 
 def rebuilt(part: Partition, now: int) -> list[Rows]:
