@@ -109,6 +109,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.fetched: dict[TP, int] = {}
         self.handed: dict[TP, int] = {}
+        self.ends: dict[TP, int] = {}
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109
         ticket = self.ticket
@@ -133,7 +134,8 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
             if not self.flow_active or ticket != self.ticket:
                 return
             if active is None or tp in active or tp in self._buffered_partitions:
-                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+                self.ends[tp] = self.highwater(tp) or 0
+                self.app.monitor.track_tp_end_offset(tp, self.ends[tp])
                 last = batch[-1]
                 yield (
                     tp,
@@ -350,8 +352,8 @@ class BatchApp:
 
     def lag(self, topic: str, partition: int, offset: int) -> int:
         """How far the partition's end lay beyond `offset` when last fetched from; 0 where that is not known."""
-        end: int | None = self.app.consumer.highwater(TP(topic, partition))
-        return max((end or 0) - offset, 0)
+        end: int = self.app.consumer.ends.get(TP(topic, partition), 0)  # to ask the reader itself is an error during a rebalance
+        return max(end - offset, 0)
 
     async def start(self) -> None:
         await self.app.start()
