@@ -32,6 +32,8 @@ CHUNK = 2_000
 BEHIND, MOST_RECORDS, MOST_LEARNERS, MOST_SECONDS = 10_000, 200_000, 5_000, 10.0
 """While the log goes on for `BEHIND` records and more, a transaction takes in what comes within `MOST_SECONDS`, up to so many records and
 learners: each learner is worked out, and each cell written, once for all of it."""
+NOTHING_SECONDS = 0.5
+"""Without a batch, after which it takes in no more: before a rebalance the reader brings nothing, and waits for what it brought."""
 PATIENCE_SECONDS = 5.0
 
 _encode = msgspec.json.Encoder().encode
@@ -173,6 +175,7 @@ class Engine:
 
     async def _more(self, owned: Owned, last: Batch, until: float) -> Batch | None:
         """A batch that waits, or comes by then where the log goes on far enough; None: what was taken is to be told now."""
+        until = min(until, time.monotonic() + NOTHING_SECONDS)
         while len(owned.part.untold) < MOST_LEARNERS and time.monotonic() < until:
             if self._moving.locked() or self.app.stopping.is_set():
                 return None  # somebody waits for the partition

@@ -97,6 +97,19 @@ def test_far_behind_it_waits_for_more_until_it_is_enough_or_too_long() -> None:
     asyncio.run(body())
 
 
+def test_it_does_not_wait_for_what_the_reader_does_not_bring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As before a rebalance, when the reader waits until everything is acknowledged."""
+    monkeypatch.setattr(module, "MOST_SECONDS", 60.0)
+    monkeypatch.setattr(module, "NOTHING_SECONDS", 0.2)
+
+    async def body() -> None:
+        stage = Stage(lag=1_000)
+        more = stage.batch(7)
+        assert await stage.handle(meanwhile=lambda: stage.owned.batches.put_nowait(more)) == [17]
+
+    asyncio.run(body())
+
+
 def test_it_waits_no_longer_where_somebody_wants_the_partition() -> None:
     async def body() -> None:
         module.MOST_SECONDS = 60.0
