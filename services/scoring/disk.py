@@ -152,11 +152,12 @@ class OnDisk:
 
     spills = True
 
-    def __init__(self, database: Database, most: int) -> None:
+    def __init__(self, database: Database, most: int, count: int | None = None) -> None:
+        """`count`: how many there are, where that is known."""
         self.database = database
         self._most = most
         self._met: OrderedDict[Key, Entry] = OrderedDict()
-        self._count = sum(1 for _ in database.learners())
+        self._count = sum(1 for _ in database.learners()) if count is None else count
 
     def __len__(self) -> int:
         return self._count

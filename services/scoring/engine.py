@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 
 import msgspec
 import structlog
@@ -61,6 +62,7 @@ class Engine:
         self._owned: dict[int, Owned] = {}
         self._moving = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
+        self._soon = asyncio.Event()  # partitions were taken: say at once how far they are
         self.app = BatchApp(
             take_over.generation.group("chalk-scoring"),
             take_over.bootstrap,
@@ -99,6 +101,7 @@ class Engine:
                         self._owned[number] = owned
                         self._tasks.append(asyncio.create_task(self._work(owned)))
                     garbage.settle()
+                    self._soon.set()
                 return {tp: self._owned[tp.partition].part.reads_from for tp in assigned if tp.topic == ACTIVITY}
         except Exception as error:
             die(f"taking over partitions: {error!r}")
@@ -249,10 +252,12 @@ class Engine:
         owned.said = (meta.applied, meta.as_of_ms)
 
     async def _ticks(self) -> None:
-        """What time alone changes, and how far we are: looked at every `tick_seconds` of real time."""
+        """What time alone changes, and how far we are: looked at every `tick_seconds` of real time, and after a take-over."""
         try:
             while True:
-                await asyncio.sleep(self._tick_seconds)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._soon.wait(), self._tick_seconds)
+                self._soon.clear()
                 garbage.before_work()
                 for number in sorted(self._owned):
                     owned = self._owned.get(number)

@@ -7,6 +7,7 @@ the changelog has only grown by the same generation since; otherwise it is throw
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,9 +132,11 @@ async def _onto_disk(reading: Reading, database: Database, most: int, told: Told
 
 def _found(database: Database, most: int) -> State:
     meta, refused = database.meta, database.value(REFUSED_KEY)
-    state = State(None if meta is None else read_meta(meta), OnDisk(database, most), highest_epoch=database.local.epoch)
+    epochs = Counter(value[:4] for _, value in database.learners())
+    learners = OnDisk(database, most, epochs.total())
+    state = State(None if meta is None else read_meta(meta), learners, highest_epoch=database.local.epoch)
     state.refusals = None if refused is None else read_refusals(refused)
-    found = {value[:4] for _, value in database.learners()}
+    found = set(epochs)
     right = {state.meta.epoch.to_bytes(4, "big")} if state.meta is not None else set()
     state.broken = bool(found) and (found != right or database.local.epoch != (state.meta.epoch if state.meta else 0))
     return state
