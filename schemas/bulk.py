@@ -65,13 +65,13 @@ def remembered(text: str) -> bool:
     return True
 
 
-def sound_envelope(found: Any, sources: set[str]) -> bool:
-    """Whether its ids, its source and its programme are what they have to be."""
+def sound_envelope(found: Any, subject: str, sources: set[str]) -> bool:
+    """Whether it is of this subject, which is an identifier, and its id, its source and its programme are what they have to be."""
     return (
-        found.source in sources
+        found.subject == subject
+        and found.source in sources
         and 1 <= len(found.id) <= 128
         and found.id.isprintable()
-        and (found.subject in IDS or remembered(found.subject))
         and (found.programme in IDS or remembered(found.programme))
     )
 
@@ -143,12 +143,9 @@ def study_record(value: bytes, subject: str, timestamp_ms: int, sources: set[str
     try:
         found = _decode(value)
         data = found.data
-        name, course, session = found.id, data.course_id, data.session_id
+        course, session = data.course_id, data.session_id
         if (
-            found.subject != subject
-            or found.source not in sources
-            or not (1 <= len(name) <= 128 and name.isprintable())
-            or not (found.programme in IDS or remembered(found.programme))
+            not sound_envelope(found, subject, sources)
             or not (course in IDS or remembered(course))
             or not (session is None or session in IDS or is_id(session))
         ):

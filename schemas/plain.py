@@ -87,15 +87,15 @@ class Plain(NamedTuple):
     ingested_ms: int | None
 
 
-def plain_record(value: bytes, sources: set[str]) -> Plain | None:
-    """What a record of one of these types states, by `sources` that are known as sound; None: ask the long way."""
+def plain_record(value: bytes, subject: str, sources: set[str]) -> Plain | None:
+    """What a record of one of these types states of `subject`, an identifier, by `sources` known as sound; None: ask the long way."""
     # skipped or nested text is where decoders differ: nothing unknown, nothing nested, and no byte beyond ASCII is taken here
     if not value.isascii():
         return None
     try:
         found = decode_envelope(value)
         form = FORMS.get(found.type)
-        if form is None or not sound_envelope(found, sources):
+        if form is None or not sound_envelope(found, subject, sources):
             return None
         time_ms = latest_ms = quick_ms(found.time)
         ingested = None if found.ingested_at is msgspec.UNSET else quick_ms(found.ingested_at)

@@ -341,6 +341,14 @@ _placed: dict[tuple[int, int], dict[bytes, str]] = {}
 """By partition and number of partitions: keys met there where they belong, each with the identifier that it is."""
 
 
+def placed(key: bytes | None, partition: int, partitions: int) -> str | None:
+    """The identifier that a record's key is, None where it is none or belongs to another partition. Remembered."""
+    keys = _placed.get((partition, partitions))
+    if keys is None:
+        keys = _placed[partition, partitions] = {}
+    return keys.get(key) or _place(keys, key, partition, partitions)  # type: ignore[arg-type]  # None is never a key there
+
+
 def _place(keys: dict[bytes, str], key: bytes | None, partition: int, partitions: int) -> str | None:
     if key is None or len(key) > 64 or not key.isascii() or partition_of(key, partitions) != partition or is_id(key.decode()) is None:
         return None
@@ -349,14 +357,8 @@ def _place(keys: dict[bytes, str], key: bytes | None, partition: int, partitions
     return key.decode()
 
 
-def _sound_study(key: bytes | None, value: bytes, timestamp_ms: int, partition: int, partitions: int) -> Study | None:
+def _sound_study(value: bytes, subject: str, timestamp_ms: int) -> Study | None:
     """The bulk of the log: study that nothing can be said against. None: it has to be looked at at length."""
-    keys = _placed.get((partition, partitions))
-    if keys is None:
-        keys = _placed[partition, partitions] = {}
-    subject = keys.get(key) or _place(keys, key, partition, partitions)  # type: ignore[arg-type]  # None is never a key there
-    if subject is None:
-        return None
     return study_record(value, subject, timestamp_ms, GOOD_SOURCES, AHEAD_MS, LONGEST_S)
 
 
@@ -367,26 +369,30 @@ def read_interval(
 
     None: ask `read_activity`, which answers an event of the same for these, too.
     """
-    if value is None or STUDY in UPCASTS:
+    subject = placed(key, partition, partitions)
+    if value is None or subject is None or STUDY in UPCASTS:
         return None
-    study = _sound_study(key, value, timestamp_ms, partition, partitions)
+    study = _sound_study(value, subject, timestamp_ms)
     if study is None:
         return None
     found, _, _, started, ended = study
-    return found.programme, found.subject, (started, ended, found.data.course_id)
+    return found.programme, subject, (started, ended, found.data.course_id)
 
 
 def _quickly(key: bytes | None, value: bytes, timestamp_ms: int, partition: int, partitions: int) -> Event | None:
-    study = _sound_study(key, value, timestamp_ms, partition, partitions)
+    subject = placed(key, partition, partitions)
+    if subject is None:
+        return None
+    study = _sound_study(value, subject, timestamp_ms)
     if study is None:
-        return _plainly(key, value, timestamp_ms, partition, partitions)
+        return _plainly(value, subject, timestamp_ms)
     found, time_ms, ingested_ms, _, _ = study
     return Event(found.id, found.source, STUDY, found.subject, time_ms, found.programme, upcast(STUDY, study_data(study)), ingested_ms)
 
 
-def _plainly(key: bytes | None, value: bytes, timestamp_ms: int, partition: int, partitions: int) -> Event | None:
-    plain = plain_record(value, GOOD_SOURCES)
-    if plain is None or key is None or key != plain.found.subject.encode() or partition_of(key, partitions) != partition:
+def _plainly(value: bytes, subject: str, timestamp_ms: int) -> Event | None:
+    plain = plain_record(value, subject, GOOD_SOURCES)
+    if plain is None:
         return None
     found, time_ms, latest_ms, data, said_ms = plain
     ingested_ms = timestamp_ms if said_ms is None else said_ms

@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 
-from schemas.bulk import IDS, STUDY, StudyData, is_id, quick_instant, quick_ms, remembered
+from schemas.bulk import IDS, STUDY, StudyData, is_id, quick_instant, quick_ms, remembered, sound_envelope
 from schemas.envelope import GOOD_SOURCES
 from schemas.instants import rfc3339
 from schemas.plain import FORMS, ID, INSTANT, TEXT, decode_envelope, is_sound
-from schemas.reading import AHEAD_MS, LONGEST_S, partition_of
+from schemas.reading import AHEAD_MS, LONGEST_S, placed
 from schemas.verdicts import Bad
 
 Row = tuple[Any, ...]
@@ -27,7 +27,6 @@ Row = tuple[Any, ...]
 LATE_MS = 24 * 3600 * 1000
 LAST_MS = 4_102_444_800_000
 """2100: what a foreign writer's record timestamp is cut to."""
-_MOST_PLACES = 200_000
 _FIRST = ((1 << 64) - 1) << 64 | ((1 << 16) - 1) << 48 | (1 << 48) - 1
 
 
@@ -55,15 +54,14 @@ def quick_rows(
 ) -> tuple[Row, Row] | None:
     """The rows of store.events and store.records; None: ask the long way."""
     # skipped or nested text is where decoders differ: nothing unknown, nothing nested, and no byte beyond ASCII is taken here
-    if value is None or key is None or not value.isascii():
+    subject = placed(key, partition, partitions)
+    if value is None or subject is None or not value.isascii():
         return None
     try:
         found = decode_envelope(value)
-        id, source, subject, programme = found.id, found.source, found.subject, found.programme
-        if source not in GOOD_SOURCES or not 1 <= len(id) <= 128 or not id.isprintable() or not (programme in IDS or remembered(programme)):
+        if not sound_envelope(found, subject, GOOD_SOURCES):
             return None
-        if _places.get(key) != (subject, partition, partitions) and not _in_place(key, subject, partition, partitions):
-            return None
+        id, source, programme = found.id, found.source, found.programme
         said_time, said_type, raw = found.time, found.type, found.data
         time_ms, time = quick_instant(said_time)
         accepted = found.ingested_at
@@ -123,19 +121,6 @@ def quick_rows(
 def _whole_second(instant: tuple[int, str]) -> tuple[int, str]:
     ms = instant[0]
     return (ms - ms % 1000, rfc3339(ms - ms % 1000)) if ms % 1000 else instant
-
-
-_places: dict[bytes, tuple[str, int, int]] = {}
-"""Keys met that are their subject's and lie where they have to: (subject, partition, of how many)."""
-
-
-def _in_place(key: bytes, subject: str, partition: int, partitions: int) -> bool:
-    if key != subject.encode() or not (subject in IDS or remembered(subject)) or partition_of(key, partitions) != partition:
-        return False
-    if len(_places) >= _MOST_PLACES:
-        _places.clear()
-    _places[key] = subject, partition, partitions
-    return True
 
 
 _accepted: dict[str, int] = {}
