@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from contextlib import suppress
 
@@ -14,6 +13,7 @@ from schemas.topics import load_topics
 from services.ingest.app import Deps, make_app
 from services.ingest.duplicates import Memory
 from services.ingest.publish import Limits, Publisher
+from services.shared import garbage
 from services.shared.clock import parse_clock
 from services.shared.logs import configure_logs, log_rule_warnings
 from services.shared.rules_watch import RulesWatch, restart
@@ -46,8 +46,7 @@ def main() -> None:
             conf.ingest_max_items,
         )
     )
-    gc.collect()
-    gc.freeze()  # what is loaded stays: the collector need not walk it again
+    garbage.settle()
     structlog.get_logger().info("starting", host=conf.ingest_host, port=conf.ingest_port, programmes=sorted(programmes), clock=clock.text())
     config = uvicorn.Config(
         app,

@@ -17,7 +17,7 @@ def take_over() -> None:
 
 
 def settle() -> None:
-    """After a large piece of state has come: looks at it once."""
+    """After much has come that stays: looks at it once."""
     gc.collect()
     gc.freeze()
 
