@@ -6,7 +6,7 @@ life (CHAOS_LIFE) than in the one before:
 before rows go to ClickHouse, `inserted` after.
 CHAOS_DIE=halt-PLACE:COUNT stops it there (SIGSTOP) for longer than its session lasts: it is taken for dead, and then goes on.
 Neither once the file CHAOS_QUIET is there. CHAOS_SESSION is the consumer groups' session timeout in seconds, so that a dead worker is
-missed sooner than by the default of 10. Nothing of this is known to the services.
+missed sooner than by the default of 6. Nothing of this is known to the services.
 """
 
 from __future__ import annotations

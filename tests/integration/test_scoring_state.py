@@ -47,6 +47,12 @@ def configure(bootstrap: str, kind: ConfigResourceType, name: str, **config: str
     admin.close()
 
 
+def score(values: Settings, rows: list[tuple[bytes, bytes]], begin: int, end: int) -> None:
+    """Send these of the rows, of which those before are sent already, and wait until all of them are applied."""
+    asyncio.run(send(values.bootstrap, rows[begin:end]))
+    wait_applied(values.bootstrap, end_of(rows[:end]))
+
+
 def cell(epoch: int, learner: str, name: str, value: bytes) -> tuple[bytes, bytes]:
     return f"p|{learner}|{name}".encode(), epoch.to_bytes(4, "big") + value
 
@@ -238,8 +244,7 @@ def test_the_disk_may_be_lost(values: Settings) -> None:
     """A worker whose files are gone, or garbage, finds everything in Kafka, under the same epoch."""
     rows = history(3, 30, 600)
     worker = Worker(values)
-    asyncio.run(send(values.bootstrap, rows[:300]))
-    wait_applied(values.bootstrap, end_of(rows[:300]))
+    score(values, rows, 0, 300)
     until = time.monotonic() + 20
     while len(list((values.data / "scoring").rglob("kept/CURRENT"))) < 3:  # a partition may have nobody
         assert time.monotonic() < until
@@ -250,13 +255,11 @@ def test_the_disk_may_be_lost(values: Settings) -> None:
     for path in files[::2]:
         path.write_bytes(os.urandom(2_000))
     worker.start()
-    asyncio.run(send(values.bootstrap, rows[300:450]))
-    wait_applied(values.bootstrap, end_of(rows[:450]))
+    score(values, rows, 300, 450)
     worker.kill()
     shutil.rmtree(values.data / "scoring")
     worker.start()
-    asyncio.run(send(values.bootstrap, rows[450:]))
-    wait_applied(values.bootstrap, end_of(rows))
+    score(values, rows, 450, len(rows))
     worker.stop()
     progress = asyncio.run(read(values.bootstrap, "learning.progress"))
     assert plain(last_values(progress)) == recount(rows, RULES)
@@ -270,15 +273,13 @@ def test_a_log_that_has_lost_its_oldest_records_is_not_counted_anew(values: Sett
     plan = others / "zhuozhou-2023.yaml"
     plan.write_text(plan.read_text("utf-8").replace("rules_version: 2", "rules_version: 3"), "utf-8")
     worker = Worker(values)
-    asyncio.run(send(values.bootstrap, rows[:300]))
-    wait_applied(values.bootstrap, end_of(rows[:300]))
+    score(values, rows, 0, 300)
     worker.kill()
     admin = KafkaAdminClient(bootstrap_servers=values.bootstrap)
     admin.delete_records({TopicPartition("learning.activity", number): min(end, 20) for number, end in end_of(rows[:300]).items()})
     admin.close()
     worker.start()
-    asyncio.run(send(values.bootstrap, rows[300:]))
-    wait_applied(values.bootstrap, end_of(rows))
+    score(values, rows, 300, len(rows))
     worker.stop()
     told = asyncio.run(read(values.bootstrap, "learning.progress"))
     assert plain(last_values(told)) == recount(rows, RULES)

@@ -120,3 +120,45 @@ def test_it_waits_no_longer_where_somebody_wants_the_partition() -> None:
         assert await stopping.handle(meanwhile=stopping.engine.app.stopping.set) == [10]
 
     asyncio.run(body())
+
+
+def test_the_clock_of_one_partition_does_not_wait_for_another_that_is_at_work() -> None:
+    """Nor for the tick: what was just taken over is looked at once."""
+    looked: list[int] = []
+
+    async def ends(topic: str, partitions: list[int]) -> dict[int, int]:
+        return dict.fromkeys(partitions, 70)
+
+    def owned(number: int, lock: asyncio.Lock) -> Any:
+        part = SimpleNamespace(number=number, rebuilding_to=None, meta=SimpleNamespace(applied=70, as_of_ms=0))
+        return SimpleNamespace(part=part, lock=lock, pending=None, timely=False, said=(70, 0))
+
+    async def body() -> None:
+        engine: Any = object.__new__(Engine)
+        engine.app = SimpleNamespace(end_offsets=ends)
+        engine._clock, engine._metrics = SimpleNamespace(now=lambda: 5), SimpleNamespace(standing=lambda part, end: looked.append(end))
+        engine._tick_seconds, engine._soon = 600.0, asyncio.Event()
+        at_work, idle, done = asyncio.Lock(), asyncio.Lock(), asyncio.Event()
+        await at_work.acquire()
+        engine._owned = {0: owned(0, at_work), 1: owned(1, idle)}
+
+        async def in_time(one: Any) -> None:
+            assert one.part.number == 1
+            one.timely = True
+
+        async def skip_markers(number: int, one: Any, end: int) -> None:
+            assert end == 70
+
+        async def commit(one: Any, rows: dict[str, Any]) -> None:
+            assert (one.part.number, one.part.meta.as_of_ms, rows) == (1, 5, {})
+            done.set()
+
+        engine._in_time, engine._skip_markers, engine._commit = in_time, skip_markers, commit
+        ticking = asyncio.create_task(engine._ticks())
+        engine._soon.set()
+        await asyncio.wait_for(done.wait(), 5)
+        ticking.cancel()
+        assert engine._owned[0].pending == (5, 70)  # of which its own batches see to
+
+    asyncio.run(body())
+    assert looked[:2] == [70, 70]
