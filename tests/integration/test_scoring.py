@@ -12,8 +12,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -42,7 +44,7 @@ PARTITIONS = 4
 
 @pytest.fixture(scope="module")
 def values() -> Iterator[Settings]:
-    with local_stack() as made:
+    with local_stack() as made, ending_workers():
         ensure_topics(made.bootstrap, load_topics(), 1)
         yield made
 
@@ -138,9 +140,12 @@ def recount(rows: list[tuple[bytes, bytes]], folder: Path) -> dict[str, dict[str
 class Worker:
     """`python -m services.scoring` as a child process."""
 
+    all: ClassVar[list[Worker]] = []
+
     def __init__(self, values: Settings, **more: str) -> None:
         self._env = environment(values, CHALK_CLOCK=CLOCK, CHALK_SCORING_METRICS_PORT="0", **more)
         self._log = values.data / "scoring-test.log"
+        self.all.append(self)
         self.start()
 
     def start(self) -> None:
@@ -154,6 +159,18 @@ class Worker:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(30)
+
+
+@contextmanager
+def ending_workers() -> Iterator[None]:
+    """Workers that a failing test leaves behind would join the group of the next test's, whose broker may have the same port."""
+    try:
+        yield
+    finally:
+        for worker in Worker.all:
+            if worker.process.poll() is None:
+                worker.kill()
+        Worker.all.clear()
 
 
 def wait_applied(bootstrap: str, ends: dict[int, int], epoch: int = 0, seconds: float = 90) -> None:
