@@ -14,7 +14,6 @@ from schemas.topics import load_topics
 from services.scoring.core.state import LAYOUT
 from services.scoring.directory import TOPIC as DIRECTORY
 from services.scoring.directory import follow
-from services.scoring.disk import worker_folder
 from services.scoring.engine import Engine
 from services.scoring.metrics import Metrics
 from services.scoring.partition import ACTIVITY
@@ -26,6 +25,7 @@ from services.shared.directory import Directory
 from services.shared.generation import Generation
 from services.shared.kafka import TopicMismatch, ensure_topics
 from services.shared.logs import configure_logs, log_rule_warnings
+from services.shared.membership import worker_folder
 from services.shared.rules_watch import RulesWatch, restart
 from services.shared.settings import Settings, settings
 
@@ -56,7 +56,7 @@ async def work(conf: Settings) -> bool:
         Stores(folder if conf.state == "rocksdb" else None, max(1, conf.state_learners // topics[ACTIVITY].partitions)),
         generation,
     )
-    engine = Engine(take_over, conf.tick_seconds, str(folder / "faust"))
+    engine = Engine(take_over, conf.tick_seconds, folder)
     garbage.take_over()
     loop = asyncio.get_running_loop()
     watch = RulesWatch(conf.programmes, programmes, lambda: loop.call_soon_threadsafe(engine.app.stopping.set))

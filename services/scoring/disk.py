@@ -10,8 +10,6 @@ Keys are the changelog's, but what was published of a learner has a range of its
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -215,21 +213,3 @@ class OnDisk:
             entry.learner.standing = None
         self._met.clear()
         self.database.close()
-
-
-def worker_folder(folder: Path) -> tuple[Path, int]:
-    """A folder for this process alone: the first `worker-N` that no living process holds. Returns it and the lock, to be kept open.
-
-    Workers of one machine share `CHALK_DATA`; one that sleeps still holds its own files, so the next needs others.
-    """
-    number = 0
-    while True:
-        mine = folder / f"worker-{number}"
-        mine.mkdir(parents=True, exist_ok=True)
-        lock = os.open(mine / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return mine, lock
-        except BlockingIOError:
-            os.close(lock)
-            number += 1

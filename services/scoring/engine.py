@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -56,7 +57,7 @@ def _reach(owned: Owned) -> None:
 class Engine:
     """One scoring worker."""
 
-    def __init__(self, take_over: TakeOver, tick_seconds: float, datadir: str) -> None:
+    def __init__(self, take_over: TakeOver, tick_seconds: float, folder: Path) -> None:
         self._take_over, self._tick_seconds = take_over, tick_seconds
         self._bootstrap, self._clock, self._metrics = take_over.bootstrap, take_over.clock, take_over.metrics
         self._owned: dict[int, Owned] = {}
@@ -69,7 +70,7 @@ class Engine:
             {ACTIVITY: self.handle},
             positions=self.positions,
             revoked=self.revoked,
-            datadir=datadir,
+            folder=folder,
             max_records=10_000,
         )
 

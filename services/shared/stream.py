@@ -24,6 +24,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import faust
@@ -32,6 +33,8 @@ from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+
+from services.shared.membership import Membership
 
 INTERNALS = {
     "Consumer": [
@@ -53,9 +56,11 @@ INTERNALS = {
         "highwater",
         "highwaters",
         "earliest_offsets",
+        "_thread",
     ],
     "App": ["consumer_generation_id", "_on_partitions_assigned"],
-    "Thread": ["_create_worker_consumer"],
+    "Thread": ["_create_worker_consumer", "_ensure_consumer"],
+    "Coordinator": ["member_id"],
     "PartitionRecords": ["_consumer_record"],
 }
 
@@ -157,6 +162,7 @@ class _Consumer(driver.Consumer):  # type: ignore[misc]
     async def perform_seek(self) -> None:
         """To the committed offsets, or to where the application's own state says it is."""
         self.ticket += 1
+        self.app.chalk_joined(self._thread._ensure_consumer()._coordinator.member_id)
         await super().perform_seek()
         positions = self.app.chalk_positions
         if positions is not None:
@@ -239,6 +245,8 @@ Positions = Callable[[set[TP]], Awaitable[Mapping[TP, int]]]
 class BatchApp:
     """A faust app of batch agents, one a topic.
 
+    `folder` is this process's alone (`worker_folder`), and the next one's that is started in its place.
+
     `positions(assigned) -> {tp: next offset}` is awaited before anything is fetched after each assignment (so state is recovered
     there) and says where to read from instead of the committed offset; `revoked(tps)` before partitions go elsewhere. Before that, and
     before a stop, every batch has to be acknowledged or dropped: `let_go()` is called, maybe often, to drop those that are held back.
@@ -250,10 +258,10 @@ class BatchApp:
         bootstrap: str,
         handlers: Mapping[str, Handler],
         *,
+        folder: Path,
         positions: Positions | None = None,
         revoked: Callable[[set[TP]], Awaitable[None]] | None = None,
         let_go: Callable[[], None] = lambda: None,
-        datadir: str = "/tmp/chalk-faust",
         session_timeout: float = 6.0,
         max_fetch_bytes: int = 4 << 20,
         max_records: int | None = None,
@@ -262,7 +270,7 @@ class BatchApp:
             name,
             broker=";".join(f"kafka://{one}" for one in bootstrap.split(",")),
             store="memory://",
-            datadir=datadir,
+            datadir=str(folder / "faust"),
             web_enabled=False,
             topic_disable_leader=True,
             table_standby_replicas=0,
@@ -281,6 +289,8 @@ class BatchApp:
         self._positions, self._settling, self._session_timeout = positions, 0, session_timeout
         self.app.chalk_positions = None if positions is None else self._settled
         self.app.chalk_let_go = let_go
+        self._membership = Membership(folder, bootstrap, name)
+        self.app.chalk_joined = self._membership.note
         self.app.transport = _Transport(self.app.conf.broker_consumer, self.app)
         if revoked is not None:
             hook = revoked
@@ -356,6 +366,7 @@ class BatchApp:
         return max(end - offset, 0)
 
     async def start(self) -> None:
+        await asyncio.to_thread(self._membership.end_former)
         await self.app.start()
 
     async def run(self) -> None:
@@ -376,3 +387,5 @@ class BatchApp:
             await asyncio.wait_for(self.app.stop(), 20)
         except TimeoutError:
             print("stop took too long; what is uncommitted will be read again", flush=True)
+        else:
+            self._membership.forget()

@@ -285,7 +285,7 @@ def test_batches_skip_transaction_markers_and_come_again_until_acknowledged(valu
             else:
                 batch.drop()
 
-        app = BatchApp("test-markers", values.bootstrap, {topic: handle}, datadir=str(values.data / "faust"))
+        app = BatchApp("test-markers", values.bootstrap, {topic: handle}, folder=values.data)
         await app.start()
         until = time.monotonic() + seconds
         while time.monotonic() < until and seen < 50:  # noqa: ASYNC110

@@ -282,6 +282,21 @@ def test_the_disk_may_be_lost(values: Settings) -> None:
     assert {json.loads(value or b"")["version"][0] for _, _, value in progress} == {1}
 
 
+def test_a_killed_workers_place_in_the_group_is_free_at_once(values: Settings) -> None:
+    """The next in its folder takes it out of the group, which still has it: it is not waited for until its session is over."""
+    rows = history(3, 30, 300)
+    worker = Worker(values)
+    score(values, rows, 0, 150)
+    worker.kill()
+    worker.start()
+    score(values, rows, 150, len(rows))
+    worker.stop()
+    told = [line for line in (values.data / "scoring-test.log").read_text("utf-8").splitlines() if "a worker died here" in line]
+    assert len(told) == 1 and "NoError" in told[0], told
+    assert list((values.data / "scoring").rglob("member-of-*")) == []  # it left by itself
+    assert plain(last_values(asyncio.run(read(values.bootstrap, "learning.progress")))) == recount(rows, RULES)
+
+
 def test_a_log_that_has_lost_its_oldest_records_is_not_counted_anew(values: Settings, tmp_path: Path) -> None:
     """State that has applied them goes on; other rules would need them, so the worker ends and says why, and nothing is published."""
     rows, others = history(3, 30, 600), tmp_path / "rules"

@@ -16,7 +16,7 @@ from schemas.reading import partition_of
 from services.scoring.core.result import Standing
 from services.scoring.core.state import Learner
 from services.scoring.deadlines import Deadlines
-from services.scoring.disk import Database, OnDisk, worker_folder
+from services.scoring.disk import Database, OnDisk
 from services.scoring.learners import InMemory, State
 from services.scoring.partition import Partition
 from services.scoring.recovery import Stores
@@ -177,11 +177,6 @@ def test_files_that_are_no_database_are_made_anew(tmp_path: Path) -> None:
     for path in (tmp_path / "kept").iterdir():
         path.write_bytes(b"garbage")
     assert Database(tmp_path / "kept").local.offset == 0
-
-
-def test_each_worker_has_a_folder_of_its_own(tmp_path: Path) -> None:
-    (one, _), (two, _) = worker_folder(tmp_path), worker_folder(tmp_path)
-    assert (one.name, two.name) == ("worker-0", "worker-1")
 
 
 def test_deadlines_come_once_and_never_early() -> None:

@@ -8,6 +8,7 @@ import faust
 import pytest
 from aiokafka.codec import lz4_encode
 from aiokafka.consumer.fetcher import PartitionRecords
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from faust.transport.drivers import aiokafka as driver
@@ -41,6 +42,11 @@ def test_app(name):
 def test_the_worker_consumer_is_made_where_we_set_its_isolation():
     assert callable(driver.AIOKafkaConsumerThread._create_worker_consumer)
     assert callable(driver.Consumer._new_consumer_thread)
+
+
+def test_the_member_is_known_where_we_look_for_it():
+    assert callable(driver.AIOKafkaConsumerThread._ensure_consumer)
+    assert "self.member_id = " in inspect.getsource(GroupCoordinator.__init__)
 
 
 def test_isolation_level_is_read_when_the_consumer_starts():

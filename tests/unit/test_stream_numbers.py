@@ -10,12 +10,12 @@ PLACE = TP("t", 0)
 
 
 @pytest.fixture
-def consumer(monkeypatch):
+def consumer(monkeypatch, tmp_path):
     def died(reason):
         raise AssertionError(reason)
 
     monkeypatch.setattr(stream, "die", died)
-    made = BatchApp("numbers", "127.0.0.1:1", {}).app
+    made = BatchApp("numbers", "127.0.0.1:1", {}, folder=tmp_path).app
     assert isinstance(made, faust.App)
     return made.consumer
 
@@ -39,8 +39,8 @@ def test_a_lost_batch_ends_the_process(consumer):
         consumer.take(PLACE, 0, 3)
 
 
-def test_a_batch_on_its_way_counts_as_waiting():
-    app = BatchApp("numbers", "127.0.0.1:1", {})
+def test_a_batch_on_its_way_counts_as_waiting(tmp_path):
+    app = BatchApp("numbers", "127.0.0.1:1", {}, folder=tmp_path)
     app.app.consumer.fetched[PLACE] = 1
     assert app.waiting("t", 0)
     assert app.app.consumer.take(PLACE, 0, 1)

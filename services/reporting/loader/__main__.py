@@ -6,6 +6,7 @@ With CHALK_GENERATION it loads a shadow generation's topics into the shadow's ow
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 
@@ -26,6 +27,7 @@ from services.shared.clock import Clock, parse_clock
 from services.shared.generation import LIVE, BadName, Generation
 from services.shared.kafka import TopicMismatch, check_assigned, ensure_topics
 from services.shared.logs import configure_logs
+from services.shared.membership import worker_folder
 from services.shared.migrate import MigrationError, migrate
 from services.shared.rules_watch import RulesWatch, restart
 from services.shared.settings import Settings, settings
@@ -75,6 +77,7 @@ async def work(conf: Settings) -> bool:
     prepare(sink, programmes, clock, partitions, generation)
     ensure_topics(conf.bootstrap, generation.topics(topics), conf.kafka_replication)
     loader = Loader(sink, partitions, clock, Metrics())
+    folder, lock = worker_folder(conf.data.resolve() / generation.group("loader"))
     names = OwnNames(generation, loader.handle, frozenset(partitions))
 
     async def positions(assigned: set[TP]) -> dict[TP, int]:
@@ -92,7 +95,7 @@ async def work(conf: Settings) -> bool:
         dict.fromkeys(map(generation.topic, partitions), names.handle),
         positions=positions,
         let_go=loader.let_go,
-        datadir=str(conf.data.resolve() / generation.group("loader")),
+        folder=folder,
         max_records=10_000,
     )
 
@@ -127,6 +130,7 @@ async def work(conf: Settings) -> bool:
     await stream.run()
     for job in jobs:
         job.cancel()
+    os.close(lock)
     return watch.changed and not stream.told_to_end
 
 
