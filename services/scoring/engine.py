@@ -98,7 +98,7 @@ class Engine:
             async with self._moving:
                 new = sorted(tp.partition for tp in assigned if tp.topic == ACTIVITY and tp.partition not in self._owned)
                 if new:
-                    for number, owned in zip(new, await self._take_over.of(new, self.app), strict=True):
+                    for number, owned in zip(new, await self._take_over.of(new), strict=True):
                         self._owned[number] = owned
                         self._tasks.append(asyncio.create_task(self._work(owned)))
                     garbage.settle()

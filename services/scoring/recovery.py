@@ -222,6 +222,10 @@ class Reading:
         found: dict[TopicPartition, int] = await self._consumer.end_offsets(self._tps)
         return found
 
+    async def begins(self) -> dict[TopicPartition, int]:
+        found: dict[TopicPartition, int] = await self._consumer.beginning_offsets(self._tps)
+        return found
+
     async def end(self) -> int:
         """Of the one partition."""
         (found,) = (await self.ends()).values()

@@ -9,19 +9,20 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
+from aiokafka import TopicPartition
 
 from schemas.programme import Programme
 from schemas.progress import Watermark
 from services.scoring.learners import State
 from services.scoring.metrics import Metrics
 from services.scoring.partition import ACTIVITY, Partition
-from services.scoring.recovery import Stores, last_words, prepared_by, recover, topics_of
+from services.scoring.recovery import Reading, Stores, last_words, prepared_by, recover, topics_of
 from services.scoring.store import STATE_TOPIC, WATERMARKS
 from services.scoring.writer import Writer
 from services.shared.clock import Clock
 from services.shared.directory import Directory
 from services.shared.generation import LIVE, Generation
-from services.shared.stream import Batch, BatchApp
+from services.shared.stream import Batch
 
 _log = structlog.get_logger()
 
@@ -64,23 +65,27 @@ class TakeOver:
     stores: Stores
     generation: Generation = LIVE
 
-    async def of(self, numbers: list[int], app: BatchApp) -> list[Owned]:
-        """Fence the former owners of all, and only then look at what they have left."""
+    async def of(self, numbers: list[int]) -> list[Owned]:
+        """Fence the former owners of all, and only then look at what they have left.
+
+        The group's own consumer is not asked for anything: during a rebalance it answers with its heartbeats, every 1.5 s.
+        """
         writers = [Writer(self.bootstrap, number, frozenset({WATERMARKS}), self.generation) for number in numbers]
         await asyncio.gather(*(writer.start() for writer in writers))
         words, topics = await last_words(self.bootstrap, self.generation.watermarks_topic), await topics_of(self.bootstrap)
-        taking = [self._take(app, number, writer, words.get(number), topics) for number, writer in zip(numbers, writers, strict=True)]
-        return await asyncio.gather(*taking)
+        async with Reading(self.bootstrap, *(TopicPartition(ACTIVITY, number) for number in numbers)) as log:
+            taking = [self._take(log, number, writer, words.get(number), topics) for number, writer in zip(numbers, writers, strict=True)]
+            return await asyncio.gather(*taking)
 
-    async def _take(self, app: BatchApp, number: int, writer: Writer, word: Watermark | None, topics: set[str]) -> Owned:
+    async def _take(self, log: Reading, number: int, writer: Writer, word: Watermark | None, topics: set[str]) -> Owned:
         """`word`: the last of this partition; `topics`: all there are."""
         started = time.monotonic()
         state = await self._recovered(number, word, topics)
         standing = state.prepared or state
         writer.names[STATE_TOPIC] = standing.generation.state_topic
         moment = self.clock.now()
-        end = (await app.end_offsets(ACTIVITY, [number]))[number]
-        begins = (await app.begin_offsets(ACTIVITY, [number]))[number]
+        place = TopicPartition(ACTIVITY, number)
+        end, begins = (await log.ends())[place], (await log.begins())[place]
         part = Partition.of(number, self.partitions, self.programmes, self.directory, self.rules, state, end, begins)
         _log.info(
             "partition taken", partition=number, learners=len(part.learners), applied=part.meta.applied, epoch=part.meta.epoch,

@@ -55,7 +55,6 @@ INTERNALS = {
         "_seek",
         "highwater",
         "highwaters",
-        "earliest_offsets",
         "_thread",
     ],
     "App": ["consumer_generation_id", "_on_partitions_assigned"],
@@ -348,11 +347,6 @@ class BatchApp:
     async def end_offsets(self, topic: str, partitions: list[int]) -> dict[int, int]:
         """Next offset of each partition as the broker has it now."""
         found = await self.app.consumer.highwaters(*(TP(topic, p) for p in partitions))
-        return {tp.partition: offset for tp, offset in found.items()}
-
-    async def begin_offsets(self, topic: str, partitions: list[int]) -> dict[int, int]:
-        """The first offset of each partition that the broker still has."""
-        found = await self.app.consumer.earliest_offsets(*(TP(topic, p) for p in partitions))
         return {tp.partition: offset for tp, offset in found.items()}
 
     def waiting(self, topic: str, partition: int) -> bool:
