@@ -34,6 +34,8 @@ CHUNK = 2_000
 BEHIND, MOST_RECORDS, MOST_LEARNERS, MOST_SECONDS = 10_000, 200_000, 5_000, 10.0
 """While the log goes on for `BEHIND` records and more, a transaction takes in what comes within `MOST_SECONDS`, up to so many records and
 learners: each learner is worked out, and each cell written, once for all of it."""
+NEAR = 100
+"""What took in `BEHIND` records goes on to so near the log's end: what is left by then would work nearly everybody out once more."""
 NOTHING_SECONDS = 0.5
 """Without a batch, after which it takes in no more: before a rebalance the reader brings nothing, and waits for what it brought."""
 PATIENCE_SECONDS = 5.0
@@ -158,7 +160,7 @@ class Engine:
             folding += time.perf_counter() - began
             count += len(batch.records)
             del batch.records[:-1]  # folded: what they take is free again, and the last one still says how far the batch goes
-            if count >= MOST_RECORDS or (more := await self._more(owned, batch, until)) is None:
+            if count >= MOST_RECORDS or (more := await self._more(owned, batch, until, BEHIND if count < BEHIND else NEAR)) is None:
                 break
             batch = more
             batches.append(batch)
@@ -177,15 +179,15 @@ class Engine:
             each.ack()
         self._metrics.batch(part, count, folding + folded - began, time.perf_counter() - folded)
 
-    async def _more(self, owned: Owned, last: Batch, until: float) -> Batch | None:
-        """A batch that waits, or comes by then where the log goes on far enough; None: what was taken is to be told now."""
+    async def _more(self, owned: Owned, last: Batch, until: float, least: int) -> Batch | None:
+        """A batch that waits, or comes by then where the log goes on for `least` records; None: what was taken is to be told now."""
         until = min(until, time.monotonic() + NOTHING_SECONDS)
         while len(owned.part.untold) < MOST_LEARNERS and time.monotonic() < until:
             if self._moving.locked() or self.app.stopping.is_set():
                 return None  # somebody waits for the partition
             if not owned.batches.empty():
                 return owned.batches.get_nowait()
-            if self.app.lag(ACTIVITY, owned.part.number, last.next_offset) < BEHIND:
+            if self.app.lag(ACTIVITY, owned.part.number, last.next_offset) < least:
                 return None
             await asyncio.sleep(0.01)
         return None

@@ -97,6 +97,30 @@ def test_far_behind_it_waits_for_more_until_it_is_enough_or_too_long() -> None:
     asyncio.run(body())
 
 
+def test_what_began_far_behind_goes_on_to_near_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the last records before the end would work out once more whomever the many before them have."""
+    for name, value in (("BEHIND", 20), ("NEAR", 5), ("MOST_RECORDS", 1_000)):
+        monkeypatch.setattr(module, name, value)
+
+    async def body() -> None:
+        stage = Stage(lag=30)
+        more, last, after = stage.batch(15), stage.batch(8), stage.batch(3)
+
+        def comes(batch: Batch, lag: int) -> None:
+            stage.lag = lag
+            stage.owned.batches.put_nowait(batch)
+
+        def then() -> None:
+            comes(more, 11)
+            asyncio.get_running_loop().call_later(0.05, comes, last, 4)
+            asyncio.get_running_loop().call_later(0.3, comes, after, 1)
+
+        assert await stage.handle(meanwhile=then) == [33]
+        assert stage.owned.batches.qsize() == 0
+
+    asyncio.run(body())
+
+
 def test_it_does_not_wait_for_what_the_reader_does_not_bring(monkeypatch: pytest.MonkeyPatch) -> None:
     """As before a rebalance, when the reader waits until everything is acknowledged."""
     monkeypatch.setattr(module, "MOST_SECONDS", 60.0)
