@@ -36,8 +36,9 @@ BEHIND, MOST_RECORDS, MOST_LEARNERS, MOST_SECONDS = 10_000, 200_000, 5_000, 10.0
 learners: each learner is worked out, and each cell written, once for all of it."""
 NEAR = 100
 """What took in `BEHIND` records goes on to so near the log's end: what is left by then would work nearly everybody out once more."""
-NOTHING_SECONDS = 0.5
-"""Without a batch, after which it takes in no more: before a rebalance the reader brings nothing, and waits for what it brought."""
+TURN_SECONDS, NOTHING_TURNS = 0.01, 50
+"""Turns of the event loop without a batch after which it takes in no more: before a rebalance the reader brings nothing, and waits for what
+it brought. Turns, since in mere time the other partitions' folding would count, during which nobody can bring anything."""
 PATIENCE_SECONDS = 5.0
 
 _encode = msgspec.json.Encoder().encode
@@ -181,15 +182,16 @@ class Engine:
 
     async def _more(self, owned: Owned, last: Batch, until: float, least: int) -> Batch | None:
         """A batch that waits, or comes by then where the log goes on for `least` records; None: what was taken is to be told now."""
-        until = min(until, time.monotonic() + NOTHING_SECONDS)
+        turns = 0
         while len(owned.part.untold) < MOST_LEARNERS and time.monotonic() < until:
             if self._moving.locked() or self.app.stopping.is_set():
                 return None  # somebody waits for the partition
             if not owned.batches.empty():
                 return owned.batches.get_nowait()
-            if self.app.lag(ACTIVITY, owned.part.number, last.next_offset) < least:
+            if turns >= NOTHING_TURNS or self.app.lag(ACTIVITY, owned.part.number, last.next_offset) < least:
                 return None
-            await asyncio.sleep(0.01)
+            turns += 1
+            await asyncio.sleep(TURN_SECONDS)
         return None
 
     async def _spill(self, owned: Owned, rows: Rows) -> None:

@@ -98,7 +98,7 @@ def _prepare_scoring(death: Death, life: int) -> None:
     from services.scoring.disk import Database
 
     if life % 2:  # as if it were far behind, of which a run of two thousand events has no time: several batches are told at once
-        engine.BEHIND, engine.MOST_RECORDS, engine.MOST_LEARNERS, engine.MOST_SECONDS = 20, 500, 40, 0.8
+        engine.BEHIND, engine.NEAR, engine.MOST_RECORDS, engine.MOST_LEARNERS, engine.MOST_SECONDS = 20, 5, 500, 40, 0.8
 
     write: Callable[..., None] = Database.write
 

@@ -124,7 +124,7 @@ def test_what_began_far_behind_goes_on_to_near_the_end(monkeypatch: pytest.Monke
 def test_it_does_not_wait_for_what_the_reader_does_not_bring(monkeypatch: pytest.MonkeyPatch) -> None:
     """As before a rebalance, when the reader waits until everything is acknowledged."""
     monkeypatch.setattr(module, "MOST_SECONDS", 60.0)
-    monkeypatch.setattr(module, "NOTHING_SECONDS", 0.2)
+    monkeypatch.setattr(module, "NOTHING_TURNS", 20)
 
     async def body() -> None:
         stage = Stage(lag=1_000)
