@@ -68,7 +68,7 @@ class TakeOver:
     async def of(self, numbers: list[int]) -> list[Owned]:
         """Fence the former owners of all, and only then look at what they have left.
 
-        The group's own consumer is not asked for anything: during a rebalance it answers with its heartbeats, every 1.5 s.
+        The group's own consumer is not asked for anything: its answers would wait behind its fetches.
         """
         writers = [Writer(self.bootstrap, number, frozenset({WATERMARKS}), self.generation) for number in numbers]
         await asyncio.gather(*(writer.start() for writer in writers))

@@ -53,6 +53,10 @@ def test_isolation_level_is_read_when_the_consumer_starts():
     assert "self._isolation_level" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
 
 
+def test_how_long_a_fetch_is_held_is_read_when_the_consumer_starts():
+    assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
+
+
 def test_the_deserializers_reach_where_records_are_made():
     assert "self._key_deserializer" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
     assert "self._key_deserializer" in inspect.getsource(PartitionRecords.__init__)
