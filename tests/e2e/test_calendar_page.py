@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from deploy.demo.life import Sent
 from deploy.demo.people import PLAN_A, PLAN_B
 from deploy.demo.sheet import instant
-from tests.e2e.test_console import World, log_in, page, shots, world
+from tests.e2e.test_console import World, log_in, log_out, page, shots, world
 
 pytestmark = [pytest.mark.servers, pytest.mark.browser, pytest.mark.timeout(300)]
 __all__ = ["page", "shots", "world"]  # fixtures
@@ -26,7 +26,7 @@ def calendar(world: World, page: Page, programme: str, unit_id: str) -> Any:
 
 
 def test_the_page_shows_the_apis_figures_and_leads_to_the_people(world: World, page: Page, shots: Path) -> None:
-    page.context.clear_cookies()
+    log_out(page)
     log_in(page, world, "zhuozhou")
     page.goto(f"{world.house.reporting_url}/p/{PLAN_B}/units/zhuozhou")
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Calendar").click()

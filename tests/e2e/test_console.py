@@ -101,6 +101,12 @@ def page(world: World) -> Iterator[Page]:
         assert problems == []
 
 
+def log_out(page: Page) -> None:
+    """Forget the session. The page is left first: one that looks for news without it goes to the login by itself, at any moment."""
+    page.goto("about:blank")
+    page.context.clear_cookies()
+
+
 def log_in(page: Page, world: World, username: str) -> None:
     page.goto(f"{world.house.reporting_url}/login?lang=en")
     page.fill("input[name=username]", username)

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from deploy.demo.life import Sent
 from deploy.demo.people import PLAN_A, PLAN_B, Teacher
 from deploy.demo.sheet import instant
-from tests.e2e.test_console import World, log_in, page, shots, world
+from tests.e2e.test_console import World, log_in, log_out, page, shots, world
 
 pytestmark = [pytest.mark.servers, pytest.mark.browser, pytest.mark.timeout(300)]
 __all__ = ["page", "shots", "world"]  # fixtures
@@ -37,9 +37,9 @@ def sitting(teacher: Teacher, id: str, course: str, begins: str, ends: str) -> S
 
 def test_every_learners_account_agrees_with_what_is_published(world: World, page: Page) -> None:
     """Of both programmes: each account adds up (or it would be a 500) and equals the published rows, column by column."""
-    page.context.clear_cookies()
+    log_out(page)
     for programme, login in ((PLAN_A, "shaanxi"), (PLAN_B, "hebei")):
-        page.context.clear_cookies()
+        log_out(page)
         log_in(page, world, login)
         people = ask(world, page, f"{programme}/learners?limit=500")["learners"]
         assert len(people) > 20
@@ -54,7 +54,7 @@ def test_every_learners_account_agrees_with_what_is_published(world: World, page
 
 
 def test_an_account_opens_by_keyboard_and_adds_up(world: World, page: Page, shots: Path) -> None:
-    page.context.clear_cookies()
+    log_out(page)
     log_in(page, world, "hebei")
     people = ask(world, page, f"{PLAN_B}/learners?sort=-credited_seconds&limit=50")["learners"]
     person = next(one for one in people if one["mode"] == "online" and one["result"] == "in_progress")
