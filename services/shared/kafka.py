@@ -27,7 +27,7 @@ def ensure_topics(bootstrap: str, topics: Mapping[str, Topic], replication: int,
     Waits up to `patience_seconds` for a broker. Raises TopicMismatch where a partition count differs: it must never change,
     since a learner's events would be split over two partitions. Raises KafkaError where the broker refuses or never comes.
     """
-    admin = _admin(bootstrap, patience_seconds)
+    admin = make_admin(bootstrap, "chalk-topics", patience_seconds)
     try:
         known = set(admin.list_topics())
         missing = [topic for name, topic in topics.items() if name not in known]
@@ -38,12 +38,13 @@ def ensure_topics(bootstrap: str, topics: Mapping[str, Topic], replication: int,
         admin.close()
 
 
-def _admin(bootstrap: str, patience_seconds: float) -> KafkaAdminClient:
+def make_admin(bootstrap: str, client_id: str, patience_seconds: float = 0.0) -> KafkaAdminClient:
+    """An admin client, to be closed. Raises KafkaError where no broker answers within `patience_seconds`, or at the first try."""
     end = time.monotonic() + patience_seconds
     while True:
         try:
             return KafkaAdminClient(
-                bootstrap_servers=bootstrap.split(","), client_id="chalk-topics", bootstrap_timeout_ms=2000, request_timeout_ms=10_000
+                bootstrap_servers=bootstrap.split(","), client_id=client_id, bootstrap_timeout_ms=2000, request_timeout_ms=10_000
             )
         except KafkaError:
             if time.monotonic() >= end:

@@ -11,9 +11,10 @@ import os
 from pathlib import Path
 
 import structlog
-from kafka import KafkaAdminClient
 from kafka.admin import MemberToRemove
 from kafka.errors import KafkaError
+
+from services.shared.kafka import make_admin
 
 _log = structlog.get_logger()
 
@@ -52,12 +53,7 @@ class Membership:
         if not member:
             return
         try:
-            admin = KafkaAdminClient(
-                bootstrap_servers=self._bootstrap.split(","),
-                client_id="chalk-members",
-                bootstrap_timeout_ms=2_000,
-                request_timeout_ms=5_000,
-            )
+            admin = make_admin(self._bootstrap, "chalk-members")
             try:
                 answers = admin.remove_group_members(self._group, [MemberToRemove(member_id=member)])
             finally:

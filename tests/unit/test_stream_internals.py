@@ -1,5 +1,6 @@
 """The batch transport leans on internals of faust-streaming: an upgrade that moves one must fail here, by name."""
 
+import asyncio
 import inspect
 from importlib.metadata import version
 
@@ -55,6 +56,16 @@ def test_isolation_level_is_read_when_the_consumer_starts():
 
 def test_how_long_a_fetch_is_held_is_read_when_the_consumer_starts():
     assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in inspect.getsource(aiokafka.AIOKafkaConsumer.start)
+
+
+def test_the_worker_consumer_has_our_isolation_and_our_wait(tmp_path):
+    async def body():
+        app = stream.BatchApp("internals", "127.0.0.1:1", {}, folder=tmp_path).app
+        made = app.consumer._new_consumer_thread()._create_worker_consumer(app.transport)
+        assert (made._isolation_level, made._fetch_max_wait_ms) == ("read_committed", stream.FETCH_WAIT_MS)
+        assert made._key_deserializer is stream._as_read
+
+    asyncio.run(body())
 
 
 def test_the_deserializers_reach_where_records_are_made():
