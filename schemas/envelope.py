@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from schemas.instants import parse_instant
 from schemas.verdicts import Bad
 
+AHEAD_MS = 5 * 60 * 1000  # how far clocks may differ
 SCORE_UNIT = 10_000  # scores are whole numbers of 1/10000 inside
 
 

@@ -15,18 +15,15 @@ from typing import Any, Literal
 import msgspec
 from pydantic import BaseModel, ValidationError, create_model
 
-from schemas.activity import LEARNER_TYPES, ExamMarked, StudyRecorded, WorkPublished
-from schemas.bulk import MOST, STUDY, Study, is_id, study_data, study_record
-from schemas.envelope import GOOD_SOURCES, SCORE_UNIT, Envelope, Frozen, Id, ProgrammeEnvelope
+from schemas.activity import LEARNER_TYPES, LONGEST_S, ExamMarked, StudyRecorded, WorkPublished
+from schemas.envelope import AHEAD_MS, SCORE_UNIT, Envelope, Frozen, Id, ProgrammeEnvelope
 from schemas.instants import parse_instant, rfc3339
 from schemas.organisation import DIRECTORY_TYPES, STAFF_TYPES, UNIT_TYPES, StaffAssigned, StaffReleased, UnitDeclared
-from schemas.plain import plain_record
+from schemas.remembered import MOST, is_id
 from schemas.strictjson import NotJson, parse
+from schemas.typed import Sound, Writer, sound_record, study_data
 from schemas.verdicts import CODES, Bad, Verdict, in_order, pointer
-from schemas.versions import UPCASTS, upcast
-
-AHEAD_MS = 5 * 60 * 1000  # how far clocks may differ
-LONGEST_S = 24 * 3600  # an interval beyond this is wrong for everybody, whatever a programme allows
+from schemas.versions import upcast
 
 DATA: dict[str, type[Frozen]] = {**LEARNER_TYPES, **DIRECTORY_TYPES}
 
@@ -357,48 +354,17 @@ def _place(keys: dict[bytes, str], key: bytes | None, partition: int, partitions
     return key.decode()
 
 
-def _sound_study(value: bytes, subject: str, timestamp_ms: int) -> Study | None:
-    """The bulk of the log: study that nothing can be said against. None: it has to be looked at at length."""
-    return study_record(value, subject, timestamp_ms, GOOD_SOURCES, AHEAD_MS, LONGEST_S)
-
-
-def read_interval(
-    key: bytes | None, value: bytes | None, timestamp_ms: int, partition: int, partitions: int
-) -> tuple[str, str, tuple[int, int, str]] | None:
-    """(programme, learner, (start, end, course)) in whole seconds, where the record is study that nothing can be said against.
-
-    None: ask `read_activity`, which answers an event of the same for these, too.
-    """
-    subject = placed(key, partition, partitions)
-    if value is None or subject is None or STUDY in UPCASTS:
-        return None
-    study = _sound_study(value, subject, timestamp_ms)
-    if study is None:
-        return None
-    found, _, _, started, ended = study
-    return found.programme, subject, (started, ended, found.data.course_id)
-
-
 def _quickly(key: bytes | None, value: bytes, timestamp_ms: int, partition: int, partitions: int) -> Event | None:
     subject = placed(key, partition, partitions)
-    if subject is None:
-        return None
-    study = _sound_study(value, subject, timestamp_ms)
-    if study is None:
-        return _plainly(value, subject, timestamp_ms)
-    found, time_ms, ingested_ms, _, _ = study
-    return Event(found.id, found.source, STUDY, found.subject, time_ms, found.programme, upcast(STUDY, study_data(study)), ingested_ms)
+    sound = None if subject is None else sound_record(value, Writer(subject), timestamp_ms)
+    return None if sound is None else event_of(sound)
 
 
-def _plainly(value: bytes, subject: str, timestamp_ms: int) -> Event | None:
-    plain = plain_record(value, subject, GOOD_SOURCES)
-    if plain is None:
-        return None
-    found, time_ms, latest_ms, data, said_ms = plain
-    ingested_ms = timestamp_ms if said_ms is None else said_ms
-    if latest_ms > ingested_ms + AHEAD_MS:
-        return None
-    return Event(found.id, found.source, found.type, found.subject, time_ms, found.programme, data, ingested_ms)
+def event_of(sound: Sound) -> Event:
+    """The event that a record states which was read the quick way."""
+    found, name, time_ms, ingested_ms, said = sound
+    data = study_data(found, said) if isinstance(said, tuple) else said
+    return Event(found.id, found.source, name, found.subject, time_ms, found.programme, upcast(name, data), ingested_ms)
 
 
 def _at_length(key: bytes | None, value: bytes, timestamp_ms: int, partition: int, partitions: int) -> Event | list[Verdict]:

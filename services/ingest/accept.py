@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from schemas.activity import ExamMarked, StudyRecorded
+from schemas.activity import LONGEST_S, ExamMarked, StudyRecorded
+from schemas.envelope import AHEAD_MS
 from schemas.instants import rfc3339
 from schemas.organisation import DIRECTORY_TYPES
-from schemas.reading import AHEAD_MS, LONGEST_S, Event, ahead_of, read_item, sound_fields
+from schemas.reading import Event, ahead_of, read_item, sound_fields
 from schemas.strictjson import NotJson, parse, split_array
 from schemas.verdicts import Verdict, in_order
 

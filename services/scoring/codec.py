@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from schemas.progress import Origin, Rejected, RejectedError
-from schemas.reading import Event, read_activity, read_interval
+from schemas.reading import Event, event_of, placed, read_activity
+from schemas.typed import Writer, sound_record
 from schemas.verdicts import Verdict
 from services.scoring.core.facts import Fact, Interval, fact_of
+from services.scoring.store import Key
+from services.shared.record import Record
 
 MOST_BYTES = 1 << 21
 """Of a record that is told in learning.rejected; a compressed batch may hold larger ones than the topic takes."""
@@ -20,27 +24,62 @@ MOST_ERRORS, MOST_TEXT = 500, 200
 _encode = msgspec.json.Encoder().encode
 
 
-Read = tuple[str, str, Fact | Interval]
+class Gathered(NamedTuple):
+    """A batch by learner: the facts of each, in the order of the log, and the offset of the last; in the same order what is refused,
+    with every reason why."""
+
+    facts: dict[Key, list[Fact | Interval]]
+    offsets: dict[Key, int]
+    refused: list[tuple[Record, Sequence[Verdict]]]
 
 
-class Refused(msgspec.Struct, frozen=True):
-    """A record that can't be counted, and every reason why."""
+class _Of:
+    """What is known of a key while a batch is read: whose it is, where it is a learner's here; their programmes; the facts in the last."""
 
-    verdicts: Sequence[Verdict]
+    __slots__ = ("facts", "offset", "programme", "programmes", "writer")
 
-
-def decode(key: bytes | None, value: bytes | None, timestamp_ms: int, partition: int, partitions: int) -> Read | Refused:
-    """One record of `learning.activity` as (programme, learner, fact), or why it can't be one."""
-    interval = read_interval(key, value, timestamp_ms, partition, partitions)
-    if interval is not None:
-        return interval
-    event = read_activity(key, value, timestamp_ms, partition, partitions)
-    if isinstance(event, Event):
-        return event.programme, event.subject, fact_of(event)
-    return Refused(event)
+    def __init__(self, learner: str | None) -> None:
+        self.writer = None if learner is None else Writer(learner)
+        self.programme, self.offset = "", 0
+        self.programmes: list[str] = []
+        self.facts: list[Fact | Interval] = []
 
 
-def refusal(refused: Refused, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None, at: str) -> bytes:
+def gather(records: Iterable[Record], partition: int, partitions: int) -> Gathered:
+    """Read records of one partition of `learning.activity`."""
+    told = Gathered({}, {}, [])
+    known: dict[bytes | None, _Of] = {}
+    for record in records:
+        key = record.key
+        of = known.get(key)
+        if of is None:
+            of = known[key] = _Of(placed(key, partition, partitions))
+        writer = of.writer
+        sound = None if writer is None else sound_record(record.value, writer, record.timestamp)
+        fact: Fact | Interval
+        if sound is not None:
+            programme, said = sound[0].programme, sound[4]
+            fact = said if type(said) is tuple else Fact(event_of(sound))
+        else:  # it is unusual, maybe unsound
+            event = read_activity(key, record.value, record.timestamp, partition, partitions)
+            if not isinstance(event, Event):
+                told.refused.append((record, event))
+                continue
+            programme, fact = event.programme, fact_of(event)
+        if programme != of.programme:
+            assert writer is not None  # or nothing under this key is sound
+            of.programme, of.facts = programme, told.facts.setdefault((programme, writer.subject), [])
+            of.programmes.append(programme)
+        of.facts.append(fact)
+        of.offset = record.offset
+    for of in known.values():
+        for programme in of.programmes:
+            assert of.writer is not None
+            told.offsets[programme, of.writer.subject] = of.offset
+    return told
+
+
+def refusal(refused: Sequence[Verdict], topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None, at: str) -> bytes:
     """The record of `learning.rejected` for a record that was refused.
 
     However large that was, this one fits into its topic: what is cut is said in the last error's detail.
@@ -54,10 +93,10 @@ def refusal(refused: Refused, topic: str, partition: int, offset: int, key: byte
         text, encoding = "", "base64"
     if encoding or len(_encode(text)) > MOST_BYTES * 4 // 3:  # a control character takes six bytes in JSON
         text, encoding = base64.b64encode(raw).decode(), "base64"
-    errors = [RejectedError(_short(v.pointer), v.code, _short(v.detail)) for v in refused.verdicts[:MOST_ERRORS]]
+    errors = [RejectedError(_short(v.pointer), v.code, _short(v.detail)) for v in refused[:MOST_ERRORS]]
     left_out = []
-    if len(refused.verdicts) > len(errors):
-        left_out.append(f"{len(refused.verdicts) - len(errors)} more errors are left out")
+    if len(refused) > len(errors):
+        left_out.append(f"{len(refused) - len(errors)} more errors are left out")
     if len(raw) < len(whole):
         left_out.append(f"of the record's {len(whole)} bytes {len(raw)} are kept")
     if left_out:

@@ -15,7 +15,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from services.shared.reader import committed_reader
-from services.shared.stream import Record
+from services.shared.record import Record
 
 PATIENCE_SECONDS = 30.0
 

@@ -1,6 +1,6 @@
 """One partition of scoring: records in, rows to commit out. No I/O: `engine.py` fetches, writes and keeps time.
 
-The way of a batch: decode -> fold the facts of each learner into its cells -> evaluate the learners touched at `now` -> rows of state,
+The way of a batch: read -> fold the facts of each learner into its cells -> evaluate the learners touched at `now` -> rows of state,
 `learning.progress`, `learning.days`, `learning.attention`, `learning.reminders`, `learning.rejected`.
 """
 
@@ -15,7 +15,7 @@ import msgspec
 
 from schemas.instants import rfc3339
 from schemas.programme import Programme
-from services.scoring.codec import MOST_KEY, Refused, decode, refusal
+from services.scoring.codec import MOST_KEY, Gathered, gather, refusal
 from services.scoring.core.attention import changes, reminder_of
 from services.scoring.core.evaluate import day_progress, encoded, evaluate
 from services.scoring.core.facts import Fact, Interval
@@ -25,7 +25,7 @@ from services.scoring.learners import InMemory, Learners, State
 from services.scoring.store import PUBLISHED, STATE_TOPIC, Entry, Key, Meta, Published, Refusals, cell_rows, key_bytes
 from services.scoring.writer import Row, Rows
 from services.shared.directory import Directory
-from services.shared.stream import Record
+from services.shared.record import Record
 
 ACTIVITY = "learning.activity"
 _encode = msgspec.json.Encoder().encode
@@ -53,7 +53,8 @@ class Partition:
     rebuilding_to: int | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
     rejected: int = 0
-    untold: dict[Key, set[str]] = field(default_factory=dict)  # whom, and which cells
+    untold: dict[Key, list[Fact | Interval]] = field(default_factory=dict)
+    untold_offsets: dict[Key, int] = field(default_factory=dict)
     untold_refusals: list[Row] = field(default_factory=list)
 
     @classmethod
@@ -131,57 +132,53 @@ class Partition:
         return self.tell(clock_ms)
 
     def take(self, records: Sequence[Record], clock_ms: int) -> None:
-        """Fold a batch into the cells, but for records below the offset applied. What it changes waits for `tell`."""
-        facts: dict[Key, list[Fact | Interval]] = {}
-        touched: dict[Key, int] = {}
-        start, refused_below = self.meta.applied, self.refused_below
-        first_offset = self.reads_from
-        programmes, number, partitions = self.programmes, self.number, self.partitions
-        for record in records:
-            offset = record.offset
-            if offset < first_offset:
-                continue
-            found = decode(record.key, record.value, record.timestamp, number, partitions)
-            if isinstance(found, Refused):
-                if offset >= refused_below:
-                    self.rejected += 1
-                    at = rfc3339(self.now(clock_ms))
-                    value = refusal(found, ACTIVITY, number, offset, record.key, record.value, at)
-                    self.untold_refusals.append(((record.key or b"")[:MOST_KEY], value))
-                continue
-            programme, learner_id, fact = found
-            if programme in programmes and offset >= start:
-                key = (programme, learner_id)
-                facts.setdefault(key, []).append(fact)
-                touched[key] = offset
-        for key, new in facts.items():
-            entry = self.learners.get(key)
-            first = entry is None
-            if entry is None:
-                entry = self.learners.enter(key)
-            changed = fold(programmes[key[0]], entry.learner, new)
-            if changed or first:
-                entry.published.offset = touched[key]
-                self.untold.setdefault(key, set()).update(changed)
+        """Read a batch, but for records below the offset applied. What it says waits for `tell`."""
+        start, reads_from = self.meta.applied, self.reads_from
+        new = records
+        if records[0].offset < start:
+            new = [record for record in records if record.offset >= start]
+            self._read([record for record in records if reads_from <= record.offset < start], clock_ms)  # for what is refused of them
+        told = self._read(new, clock_ms)
+        for key, facts in told.facts.items():
+            if key[0] in self.programmes:
+                self.untold.setdefault(key, []).extend(facts)
+                self.untold_offsets[key] = told.offsets[key]
         self.meta.applied = max(start, records[-1].offset + 1)
         if self.rebuilding_to is not None:
-            self.refused_below = max(refused_below, records[-1].offset + 1)
+            self.refused_below = max(self.refused_below, records[-1].offset + 1)
+
+    def _read(self, records: Sequence[Record], clock_ms: int) -> Gathered:
+        """What records say; what is refused of them, and was not before, waits for `tell` with it."""
+        told = gather(records, self.number, self.partitions)
+        at = rfc3339(self.now(clock_ms))
+        for record, refused in told.refused:
+            if record.offset >= self.refused_below:
+                self.rejected += 1
+                value = refusal(refused, ACTIVITY, self.number, record.offset, record.key, record.value, at)
+                self.untold_refusals.append(((record.key or b"")[:MOST_KEY], value))
+        return told
 
     def tell(self, clock_ms: int) -> Rows:
-        """The rows to commit of all that was taken since the last time, each learner worked out once, now.
+        """The rows to commit of all that was taken since the last time: each learner's facts folded, and the learner worked out, once, now.
 
         During a rebuild these are refusals alone, and, where learners spill, the changed cells, which are not to be committed.
         """
         now = self.now(clock_ms)
         rows: Rows = {"learning.rejected": self.untold_refusals}
-        for key, changed in self.untold.items():
+        for key, facts in self.untold.items():
             entry = self.learners.get(key)
-            assert entry is not None  # nothing was kept since, so nobody was evicted
+            is_new = entry is None
+            if entry is None:
+                entry = self.learners.enter(key)
+            changed = fold(self.programmes[key[0]], entry.learner, facts)
+            if not changed and not is_new:
+                continue
+            entry.published.offset = self.untold_offsets[key]
             if self.rebuilding_to is None:
                 self._publish(key, entry, changed, now, rows)
             elif self.learners.spills:
                 rows.setdefault(STATE_TOPIC, []).extend(cell_rows(self.meta.epoch, key, entry, changed))
-        self.untold, self.untold_refusals = {}, []
+        self.untold, self.untold_offsets, self.untold_refusals = {}, {}, []
         if self.rebuilding_to is None:
             self.meta.tick_ms = now
         return rows

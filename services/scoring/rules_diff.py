@@ -7,18 +7,17 @@ decides what gets into the log. Compared is every column of `learning.progress` 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from schemas.programme import Programme
 from schemas.progress import CourseProgress, Flag, LearnerProgress
-from services.scoring.codec import Refused, decode
+from services.scoring.codec import gather
 from services.scoring.core.evaluate import evaluate
-from services.scoring.core.facts import Fact, Interval
 from services.scoring.core.fold import fold
 from services.scoring.core.state import Learner
-from services.shared.stream import Record
+from services.shared.record import Record
 
 IGNORED = frozenset({"programme", "learner_id", "rules_version", "version", "updated_at", "courses", "flags", "explanation"})
 """`rules_version` differs for everybody; `explanation` repeats the rules' limits beside figures that are compared themselves."""
@@ -95,21 +94,15 @@ class Comparison:
         self.changed: list[Changed] = []
         self._learners: dict[str, tuple[Learner, Learner]] = {}
 
-    def take(self, records: Iterable[Record], partition: int, partitions: int) -> None:
+    def take(self, records: Sequence[Record], partition: int, partitions: int) -> None:
         """Fold a batch under both rule files."""
-        facts: dict[str, list[Fact | Interval]] = {}
-        for record in records:
-            self.summary.records += 1
-            found = decode(record.key, record.value, record.timestamp, partition, partitions)
-            if isinstance(found, Refused):
-                self.summary.refused += 1
+        self.summary.records += len(records)
+        told = gather(records, partition, partitions)
+        self.summary.refused += len(told.refused)
+        for (programme, learner_id), new in told.facts.items():
+            if programme != self.old.id:
+                self.summary.other_programmes += len(new)
                 continue
-            programme, learner_id, fact = found
-            if programme == self.old.id:
-                facts.setdefault(learner_id, []).append(fact)
-            else:
-                self.summary.other_programmes += 1
-        for learner_id, new in facts.items():
             pair = self._learners.get(learner_id)
             if pair is None:
                 pair = self._learners[learner_id] = Learner.new(learner_id), Learner.new(learner_id)

@@ -25,7 +25,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import faust
 from aiokafka.consumer.fetcher import PartitionRecords
@@ -35,6 +35,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from services.shared.membership import Membership
+from services.shared.record import Record
 
 INTERNALS = {
     "Consumer": [
@@ -69,15 +70,6 @@ FETCH_WAIT_MS = 100
 partitions that were emptied meanwhile: with faust's 1,500 pages spoke as of seconds ago, and a take-over took six."""
 STUCK_SESSIONS = 10
 """Session timeouts that a rebalance may take, recovery apart."""
-
-
-class Record(Protocol):
-    """What handlers see of a Kafka record (aiokafka's ConsumerRecord has it); `timestamp` in ms since 1970."""
-
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    timestamp: int
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from schemas.instants import rfc3339
 from schemas.programme import load_programmes
 from schemas.progress import encode
-from schemas.reading import partition_of
+from schemas.reading import Event, partition_of, read_record
 from services.reporting.api.explain import event_of, facts_of
 from services.reporting.api.publisher import Publisher
 from services.reporting.api.queries import Queries
@@ -21,8 +21,8 @@ from services.reporting.app import build_app, build_deps
 from services.reporting.deps import Deps
 from services.reporting.loader.rows import activity_rows, progress_row
 from services.reporting.loader.sink import Sink
-from services.scoring.codec import Refused, decode
 from services.scoring.core.evaluate import evaluate
+from services.scoring.core.facts import fact_of
 from services.scoring.core.fold import fold
 from services.scoring.core.state import Learner
 from services.shared.clickhouse import connect
@@ -101,9 +101,9 @@ def rows_of(events: list[dict[str, Any]], published: int | None = None) -> tuple
         row, _ = activity_rows(key, value, NOW_MS, partition, PARTITIONS, event["offset"])
         assert row is not None
         stored.append(row)
-        found = decode(key, value, NOW_MS, partition, PARTITIONS)
-        assert not isinstance(found, Refused)
-        facts.append(found[2])
+        read = read_record(key, value, NOW_MS, partition, PARTITIONS)
+        assert isinstance(read, Event)
+        facts.append(fact_of(read))
     learner = Learner.new(learner_id)
     fold(rules, learner, facts[:published])
     progress = evaluate(rules, learner, NOW_MS - 60_000).progress

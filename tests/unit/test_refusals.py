@@ -8,19 +8,20 @@ import random
 
 import pytest
 
-from schemas.reading import partition_of
+from schemas.reading import partition_of, read_activity
 from schemas.topics import load_topics
+from schemas.verdicts import Verdict
 from services.reporting.loader.rows import activity_rows, rejected_row
-from services.scoring.codec import MOST_BYTES, MOST_ERRORS, Refused, decode, refusal
+from services.scoring.codec import MOST_BYTES, MOST_ERRORS, refusal
 
 LIMIT = int(load_topics()["learning.rejected"].config["max.message.bytes"])
 KEY = b"t-1"
 HERE = partition_of(KEY, 4)
 
 
-def refused(value: bytes, key: bytes = KEY) -> tuple[Refused, bytes]:
-    found = decode(key, value, 0, HERE, 4)
-    assert isinstance(found, Refused)
+def refused(value: bytes, key: bytes = KEY) -> tuple[list[Verdict], bytes]:
+    found = read_activity(key, value, 0, HERE, 4)
+    assert isinstance(found, list)
     return found, refusal(found, "learning.activity", HERE, 7, key, value, "2023-07-13T02:30:00.000Z")
 
 
@@ -57,7 +58,7 @@ def test_of_many_errors_the_first_are_told() -> None:
     }  # fmt: skip
     found, raw = refused(json.dumps(item).encode())
     errors = json.loads(raw)["errors"]
-    assert [error["pointer"] for error in errors] == [verdict.pointer for verdict in found.verdicts[:MOST_ERRORS]]
+    assert [error["pointer"] for error in errors] == [verdict.pointer for verdict in found[:MOST_ERRORS]]
     assert errors[-1]["detail"].endswith("; 3 more errors are left out")
 
 

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.activity import LEARNER_TYPES
+from schemas.envelope import AHEAD_MS
 from schemas.instants import parse_instant, rfc3339
-from schemas.reading import AHEAD_MS, Event, _at_length, partition_of, read_record
+from schemas.reading import Event, _at_length, partition_of, read_record
 from services.reporting.loader import rows
 from services.reporting.loader.quick import quick_rows
-from tests.unit.test_reading_bulk import ITEM, NOW, ODD, PIECES, data, text
+from tests.unit.test_reading_typed import ITEM, NOW, ODD, PIECES, data, text
 
 DATA: dict[str, dict[str, Any]] = {
     "assessment.chosen": {"course_id": "c-1", "form": "paper"},

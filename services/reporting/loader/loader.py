@@ -22,7 +22,8 @@ from services.reporting.loader.rows import DAYS, PROGRESS, Replacing, Row
 from services.reporting.loader.sink import Sink
 from services.shared.clock import Clock
 from services.shared.directory import Directory
-from services.shared.stream import Batch, Record
+from services.shared.record import Record
+from services.shared.stream import Batch
 
 ACTIVITY, DIRECTORY, WATERMARKS = "learning.activity", "organisation.directory", "learning.watermarks"
 OUTPUTS = ("learning.progress", "learning.days", "learning.attention", "learning.reminders", "learning.rejected")

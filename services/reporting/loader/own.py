@@ -14,7 +14,8 @@ import msgspec
 from schemas.progress import Watermark, decode, encode
 from services.reporting.loader.loader import Source
 from services.shared.generation import WATERMARKS, Generation
-from services.shared.stream import Batch, Handler, Record
+from services.shared.record import Record
+from services.shared.stream import Batch, Handler
 
 SHADOW_TOPICS = ("learning.progress", "learning.days", "learning.attention", "learning.reminders", WATERMARKS)
 

@@ -12,12 +12,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.programme import Programme
 from schemas.reading import Event, read_directory
-from services.scoring.codec import Refused, decode
-from services.scoring.core.facts import Fact, Interval
+from services.scoring.codec import gather
 from services.scoring.core.fold import fold
 from services.scoring.core.state import Learner
 from services.shared.directory import Directory
 from services.shared.reader import committed_reader
+from services.shared.record import Record
 
 ACTIVITY, DIRECTORY = "learning.activity", "organisation.directory"
 Key = tuple[str, str]
@@ -68,24 +68,19 @@ class Recount:
         for tp, end in ends.items():
             self.applied[f"{tp.topic}:{tp.partition}"] = end
 
-    def _take(self, tp: TopicPartition, records: list[object]) -> None:
-        facts: dict[Key, list[Fact | Interval]] = {}
-        for record in records:
-            self.records += 1
-            key, value, stamp = record.key, record.value, record.timestamp  # type: ignore[attr-defined]
-            if tp.topic == DIRECTORY:
-                event = read_directory(key, value, stamp, tp.partition, self.partitions[DIRECTORY])
+    def _take(self, tp: TopicPartition, records: list[Record]) -> None:
+        self.records += len(records)
+        if tp.topic == DIRECTORY:
+            for record in records:
+                event = read_directory(record.key, record.value, record.timestamp, tp.partition, self.partitions[DIRECTORY])
                 if isinstance(event, Event):
                     self.directory.fold(event)
+            return
+        told = gather(records, tp.partition, self.partitions[ACTIVITY])
+        self.refused += len(told.refused)
+        for whose, new in told.facts.items():
+            if whose[0] not in self.programmes:
                 continue
-            found = decode(key, value, stamp, tp.partition, self.partitions[ACTIVITY])
-            if isinstance(found, Refused):
-                self.refused += 1
-                continue
-            programme, learner_id, fact = found
-            if programme in self.programmes:
-                facts.setdefault((programme, learner_id), []).append(fact)
-        for whose, new in facts.items():
             learner = self.learners.get(whose)
             if learner is None:
                 learner = self.learners[whose] = Learner.new(whose[1])

@@ -18,7 +18,6 @@ from typing import NamedTuple
 import msgspec
 
 from schemas.activity import ExamMarked, StudyRecorded
-from schemas.bulk import quick_ms
 from schemas.instants import parse_instant
 from schemas.programme import Programme
 from schemas.progress import (
@@ -34,6 +33,7 @@ from schemas.progress import (
     instant_ms,
 )
 from schemas.reading import Event, content, read_activity, read_directory
+from schemas.remembered import quick_ms
 from schemas.verdicts import Bad, Verdict
 from services.reporting.loader.quick import LAST_MS, LATE_MS, event_key, first_wins, quick_rows
 from services.reporting.loader.quick import Row as Row

@@ -11,10 +11,9 @@ from typing import Any
 
 from schemas.activity import StudyRecorded
 from schemas.reading import Event
+from schemas.typed import Interval as Interval
 
 Stamp = tuple[int, str, str, str]
-Interval = tuple[int, int, str]
-"""A stretch of study [start, end) in whole seconds since 1970, on a course."""
 
 
 class Fact:
@@ -49,5 +48,5 @@ def fact_of(event: Event) -> Fact | Interval:
     """The fact that a sound learner event states."""
     data: Any = event.data
     if type(data) is StudyRecorded:
-        return (data.started_at, data.ended_at, data.course_id)
+        return (data.started_at, data.course_id, data.ended_at)
     return Fact(event)

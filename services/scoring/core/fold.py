@@ -7,12 +7,16 @@ to `changed` the names of the cells that it changed.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 
 from schemas.programme import Programme
 from services.scoring.core.facts import Fact, Interval
 from services.scoring.core.state import Cases, CourseCell, Day, FollowUps, Learner, Posts, Summary, Works
 from services.scoring.core.study import credited
+
+_END = itemgetter(2)
 
 
 def fold(programme: Programme, learner: Learner, facts: Iterable[Fact | Interval]) -> set[str]:
@@ -84,46 +88,41 @@ def _acted_on_course(learner: Learner, course_id: str, last: int, changed: set[s
 def _study(
     programme: Programme, learner: Learner, intervals: list[Interval], changed: set[str], restudied: dict[str, tuple[int, int]]
 ) -> None:
-    """All of a batch's study at once: a day is asked for once, and of the acts at the ends of the intervals the extremes are enough."""
-    around, starts_ms, programme_ends = programme.days.around, programme.starts_ms, programme.ends_ms
-    cells: dict[str, Day] = {}
-    firsts: dict[str, int] = {}
+    """All of a batch's study at once, day by day: of the acts at the ends of the intervals the extremes are enough."""
+    intervals.sort()
     lasts: dict[str, int] = {}
-    courses: dict[str, int] = {}
-    day, begins, ends = "", 0, 0
-    for start, end, course_id in intervals:
-        start_ms, end_ms = start * 1000, end * 1000
-        if not begins <= start_ms < ends:
-            day, begins, ends = around(start_ms)
-        acted = day if end_ms < ends else programme.day_of(end_ms)
-        if acted not in firsts:
-            firsts[acted] = lasts[acted] = end_ms
-        elif end_ms < firsts[acted]:
-            firsts[acted] = end_ms
-        elif end_ms > lasts[acted]:
-            lasts[acted] = end_ms
-        if end_ms > courses.get(course_id, -1):
-            courses[course_id] = end_ms
-        if not starts_ms <= start_ms < programme_ends:
-            continue
-        span = (start, course_id, end)
-        while True:
-            cell = cells.get(day)
-            if cell is None:
-                cell = cells[day] = learner.get("day:" + day, Day)
-            if span not in cell.spans:
-                cell.spans.add(span)
+    for _, course_id, end in intervals:
+        if end > lasts.get(course_id, -1):
+            lasts[course_id] = end
+    _acted(learner, min(map(_END, intervals)) * 1000, max(lasts.values()) * 1000, True, changed)
+    for course_id, last in lasts.items():
+        if course_id in programme.courses:
+            _acted_on_course(learner, course_id, last * 1000, changed)
+    around, starts_ms, programme_ends = programme.days.around, programme.starts_ms, programme.ends_ms
+    at = 0
+    while at < len(intervals):
+        day, begins, ends = around(intervals[at][0] * 1000)
+        upto = bisect_left(intervals, (ends // 1000,), at)  # days begin at whole seconds
+        of_day, at = intervals[at:upto], upto
+        counting = of_day
+        if begins < starts_ms or ends > programme_ends:
+            counting = [interval for interval in of_day if starts_ms <= interval[0] * 1000 < programme_ends]
+        first, last = min(map(_END, of_day)) * 1000, max(map(_END, of_day)) * 1000
+        if last < ends:
+            _acted_on_day(learner.get("day:" + day, Day), "day:" + day, first, last, changed)
+        else:
+            for _, _, end in of_day:
+                name = "day:" + programme.day_of(end * 1000)
+                _acted_on_day(learner.get(name, Day), name, end * 1000, end * 1000, changed)
+        while counting:
+            spans = learner.get("day:" + day, Day).spans
+            before = len(spans)
+            spans.update(counting)
+            if len(spans) > before:
                 changed.add("day:" + day)
                 restudied[day] = (begins, ends)
-            if end_ms <= ends:
-                break
+            counting = [interval for interval in counting if interval[2] * 1000 > ends] if last > ends else []
             day, begins, ends = around(ends)
-    _acted(learner, min(firsts.values()), max(lasts.values()), True, changed)
-    for day, first in firsts.items():
-        _acted_on_day(cells.get(day) or learner.get("day:" + day, Day), "day:" + day, first, lasts[day], changed)
-    for course_id, last in courses.items():
-        if course_id in programme.courses:
-            _acted_on_course(learner, course_id, last, changed)
 
 
 def _open(programme: Programme, fact: Fact) -> bool:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import reading
-from schemas.bulk import quick_instant, quick_ms
 from schemas.instants import parse_instant, rfc3339
 from schemas.reading import Event, partition_of
+from schemas.remembered import quick_instant, quick_ms
 from schemas.verdicts import Bad
 
 NOW = 1_700_000_000_000
