@@ -19,7 +19,8 @@ from services.reporting.api.publisher import Publisher
 from services.reporting.api.queries import Queries
 from services.reporting.app import build_app, build_deps
 from services.reporting.deps import Deps
-from services.reporting.loader.rows import activity_rows, progress_row
+from services.reporting.loader.activity import COLUMNS
+from services.reporting.loader.rows import progress_row
 from services.reporting.loader.sink import Sink
 from services.scoring.core.evaluate import evaluate
 from services.scoring.core.facts import fact_of
@@ -31,6 +32,7 @@ from services.shared.settings import ROOT, Settings
 from services.shared.tokens import TokenStore
 from tests.integration.local_stack import seeded_stack
 from tests.integration.test_reporting_api import insert, unit
+from tests.loader_rows import row_of
 
 pytestmark = pytest.mark.servers
 P = "zhuozhou-2023"
@@ -90,7 +92,7 @@ def life(learner: str, class_id: str) -> list[dict[str, Any]]:
 
 
 def rows_of(events: list[dict[str, Any]], published: int | None = None) -> tuple[list[Any], Any]:
-    """Rows of store.events, and the row of store.progress that scoring publishes after the first `published` of them."""
+    """(table, row) of each event, and the row of store.progress that scoring publishes after the first `published` of them."""
     rules = load_programmes(ROOT / "schemas" / "programmes")[P]
     learner_id = events[0]["subject"]
     key = learner_id.encode()
@@ -98,9 +100,8 @@ def rows_of(events: list[dict[str, Any]], published: int | None = None) -> tuple
     stored, facts = [], []
     for event in events:
         value = json.dumps({name: part for name, part in event.items() if name != "offset"}).encode()
-        row, _ = activity_rows(key, value, NOW_MS, partition, PARTITIONS, event["offset"])
-        assert row is not None
-        stored.append(row)
+        table, row = row_of(key, value, NOW_MS, event["offset"], PARTITIONS)
+        stored.append((table, row))
         read = read_record(key, value, NOW_MS, partition, PARTITIONS)
         assert isinstance(read, Event)
         facts.append(fact_of(read))
@@ -130,9 +131,14 @@ def seed(client: Any) -> None:
         rows_of(life("t-late", "k1"), published=20),
         rows_of(busy),
     ]
-    sink.write({"store.events": [row for stored, _ in people for row in stored]}, {"store.progress": [row for _, row in people]})
-    again = people[0][0][5]
-    sink.write({"store.events": [(*again[:-1], again[-1] - 1)]}, {})  # the same fact, accepted again later
+    rows: dict[str, list[Any]] = {}
+    for stored, _ in people:
+        for table, row in stored:
+            rows.setdefault(table, []).append(row)
+    sink.write(rows, {"store.progress": [row for _, row in people]})
+    table, again = people[0][0][5]
+    accepted = COLUMNS[table].index("ingested_ms")
+    sink.write({table: [(*again[:accepted], again[accepted] + 1, *again[accepted + 1 :])]}, {})  # the same fact, accepted again later
     for kind, applied in (("scoring", 10_000), ("activity", 20_000), ("directory", 5)):
         marks = [{"kind": kind, "partition": n, "applied": applied, "as_of": NOW - timedelta(minutes=1), "version": 1} for n in range(4)]
         insert(client, "store.watermarks", *marks)

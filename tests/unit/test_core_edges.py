@@ -143,3 +143,11 @@ def test_plan_a_passes_with_hours_and_an_accepted_article() -> None:
     assert (progress.study_hours, progress.credits, progress.result) == ("60.00", "60.00", "passed")
     assert progress_of(A, [*days, work], "2023-12-08 00:00").result == "in_progress"
     assert progress_of(A, [*days[1:], work, accepted], "2023-12-08 00:00").result == "in_progress"
+
+
+def test_what_a_day_credits_is_worked_out_anew_from_the_earliest_day_that_changed() -> None:
+    learner = learner_of(B, [event("learner.registered", "2023-06-01 09:00", class_id="k", mode="online")])
+    for day in ("2023-06-05", "2023-06-03", "2023-06-04"):
+        learner.set_credit(day, {"c-maths": 60})
+    assert learner.credit_from == "2023-06-03"
+    assert not learner.set_credit("2023-06-03", {"c-maths": 60})

@@ -11,8 +11,10 @@ import pytest
 from schemas.reading import partition_of, read_activity
 from schemas.topics import load_topics
 from schemas.verdicts import Verdict
-from services.reporting.loader.rows import activity_rows, rejected_row
+from services.reporting.loader.activity import INCOMING, RECORDS
+from services.reporting.loader.rows import rejected_row
 from services.scoring.codec import MOST_BYTES, MOST_ERRORS, refusal
+from tests.loader_rows import named, row_of
 
 LIMIT = int(load_topics()["learning.rejected"].config["max.message.bytes"])
 KEY = b"t-1"
@@ -77,7 +79,7 @@ def test_lone_surrogates_and_nul_in_names_and_values(place: str) -> None:
     _, raw = refused(value)
     assert json.loads(raw)["record"] == value.decode()
     assert rejected_row(raw)[3]
-    assert activity_rows(KEY, value, 0, HERE, 4, 7)[0] is None
+    assert row_of(KEY, value, 0, 7)[0] == RECORDS
 
 
 def test_bytes_are_kept_exactly() -> None:
@@ -93,7 +95,6 @@ def test_the_timestamp_of_a_writer_without_a_clock_is_one_that_clickhouse_holds(
         "specversion": "1.0", "id": "a", "source": "/s", "type": "chalkstream.platform.visited.v1", "subject": "t-1",
         "time": "1970-01-01T00:00:00Z", "programme": "p", "data": {},
     }  # fmt: skip
-    event, record = activity_rows(KEY, json.dumps(item).encode(), stamp, HERE, 4, 7)
-    assert event is not None
-    assert (event[8], record[5]) == (kept, kept)
-    assert 0 <= event[-1] < 1 << 128
+    table, row = row_of(KEY, json.dumps(item).encode(), stamp, 7)
+    assert table == INCOMING
+    assert named(table, row)["ingested_ms"] == kept

@@ -14,6 +14,7 @@ from schemas.programme import load_text
 from schemas.progress import CourseProgress, DayProgress, Flag, LearnerProgress, Watermark, encode, instant_ms
 from schemas.reading import Event, partition_of, read_item
 from services.reporting.loader import rows as to
+from services.reporting.loader.activity import INCOMING, RECORDS, STUDY
 from services.reporting.loader.compare import expected
 from services.reporting.loader.freshness import Freshness, Word
 from services.reporting.loader.loader import TOPICS, Loader
@@ -25,6 +26,7 @@ from services.shared.clock import parse_clock
 from services.shared.directory import Directory
 from services.shared.settings import ROOT
 from services.shared.stream import Batch
+from tests.loader_rows import named, row_of
 
 INGESTED = "2023-06-10T08:00:00.000Z"
 
@@ -39,47 +41,39 @@ def event(**changes: Any) -> dict[str, Any]:
     } | changes  # fmt: skip
 
 
-def activity(item: Any, key: bytes = b"l-1", offset: int = 7) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+def activity(item: Any, key: bytes = b"l-1", offset: int = 7) -> dict[str, Any]:
+    """The row, with its `table`."""
     value = item if isinstance(item, bytes) else json.dumps(item).encode()
-    found, record = to.activity_rows(key, value, 1_686_384_000_000, partition_of(key, 4), 4, offset)
-    named = None if found is None else dict(zip(COLUMNS["store.events"], found, strict=True))
-    return named, dict(zip(COLUMNS["store.records"], record, strict=True))
+    table, row = row_of(key, value, 1_686_384_000_000, offset)
+    return {"table": table, **named(table, row)}
 
 
-def test_a_sound_event_becomes_a_row_with_its_data_as_received() -> None:
-    row, record = activity(event())
-    assert row is not None
+SAT = {"course_id": "c-1", "attempt_id": "a-1", "form": "online", "score": 1, "sat_at": "2023-06-09T08:00:00Z"}
+
+
+def test_study_becomes_a_row_of_its_own_with_its_data_as_received() -> None:
+    activity(event())  # the source is known from here on
+    row = activity(event())
+    assert row["table"] == STUDY
     assert (row["programme"], row["learner_id"], row["source"], row["event_id"]) == ("p-1", "l-1", "/platforms/a", "e1")
-    assert row["type"] == "chalkstream.study.recorded.v1"
-    assert row["course_id"] == record["course_id"] == "c-1"
-    assert row["time"] == 1_686_362_400_000
+    assert (row["course_id"], row["channel"], row["session_id"]) == ("c-1", "online", "")
+    assert (row["time_ms"], row["started_ms"], row["ended_ms"]) == (1_686_362_400_000, 1_686_361_200_000, 1_686_362_400_000)
     assert json.loads(row["data"])["started_at"] == "2023-06-10T09:40:00+08:00"
-    assert (record["late"], record["unreadable"], record["code"]) == (0, 0, "")
 
 
-def test_of_the_records_of_one_content_the_first_has_the_greatest_version() -> None:
-    def version(ingested: str, offset: int) -> int:
-        row, _ = activity(event(ingested_at=ingested), offset=offset)
-        assert row is not None
-        return int(row["version"])
-
-    assert version(INGESTED, 7) > version(INGESTED, 8) > version("2023-06-10T08:00:00.001Z", 1)
-
-
-def test_the_same_content_has_one_key_however_it_is_written() -> None:
-    plain, first = activity(event())
-    other, second = activity(event(time="2023-06-10T02:00:00Z"))
-    third, changed = activity(event(time="2023-06-10T02:00:01Z"))
-    assert plain is not None
-    assert other is not None
-    assert third is not None
-    assert plain["digest"] == other["digest"] != third["digest"]
-    assert first["event_key"] == second["event_key"] != changed["event_key"]
+def test_any_other_sound_event_becomes_a_row_with_what_it_says() -> None:
+    row = activity(event(type="chalkstream.exam.marked.v1", data=SAT))
+    assert (row["table"], row["type"]) == (INCOMING, "chalkstream.exam.marked.v1")
+    assert (row["course_id"], row["class_id"]) == ("c-1", "")
+    assert (row["time_ms"], row["own_ms"]) == (1_686_362_400_000, 1_686_297_600_000)
+    assert json.loads(row["data"]) == SAT
+    assert json.loads(row["content"])["data"]["sat_at"] == "2023-06-09T08:00:00.000Z"
 
 
-def test_late_is_more_than_a_day_after_its_own_time() -> None:
-    assert activity(event(ingested_at="2023-06-11T02:00:00.000Z"))[1]["late"] == 0
-    assert activity(event(ingested_at="2023-06-11T02:00:00.001Z"))[1]["late"] == 1
+def test_the_same_content_however_it_is_written() -> None:
+    times = ("2023-06-10T10:00:00+08:00", "2023-06-10T02:00:00Z", "2023-06-10T02:00:01Z")
+    first, second, other = (activity(event(time=time, type="chalkstream.exam.marked.v1", data=SAT)) for time in times)
+    assert first["content"] == second["content"] != other["content"]
 
 
 @pytest.mark.parametrize(
@@ -96,20 +90,18 @@ def test_late_is_more_than_a_day_after_its_own_time() -> None:
     ],
 )
 def test_an_unsound_record_is_counted_and_is_no_event(value: bytes, code: str, source: str) -> None:
-    row, record = activity(value)
-    assert row is None
+    record = activity(value)
+    assert record["table"] == RECORDS
     assert (record["unreadable"], record["code"], record["source"], record["event_key"]) == (1, code, source, 0)
 
 
 def test_a_record_without_a_value_and_a_timestamp_from_nowhere() -> None:
-    row, record = to.activity_rows(b"l-1", None, -1, 0, 4, 3)
-    assert row is None
-    assert dict(zip(COLUMNS["store.records"], record, strict=True))["ingested_at"] == 0
+    table, row = row_of(b"l-1", None, -1, 3)
+    assert (table, named(table, row)["ingested_at"]) == (RECORDS, 0)
 
 
 def test_an_oddity_in_the_envelope_leaves_the_data_readable() -> None:
-    row, _ = activity(event(traceparent="\ud800"))
-    assert row is not None
+    row = activity(event(traceparent="\ud800"))
     assert json.loads(row["data"])["channel"] == "online"
 
 

@@ -12,10 +12,12 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.reporting.loader import rows as to
+from services.reporting.loader.activity import Writers, add_rows
 from services.reporting.loader.freshness import OWN, Freshness, Word
 from services.reporting.loader.metrics import Metrics
 from services.reporting.loader.rows import DAYS, PROGRESS, Replacing, Row
@@ -32,7 +34,10 @@ MOST_PENDING = 100_000
 MOST_BYTES = 64 << 20
 """Records held in memory, and bytes of their values; beyond either no batch is taken."""
 LEAST_SECONDS = 0.1
-"""Between the starts of two inserts: a part of a table is made by each."""
+"""Between the starts of two inserts: a part of a table is made by each, which the server merges with others later."""
+MUCH, ENOUGH, MUCH_SECONDS = 5_000, MOST_PENDING // 2, 0.5
+"""Where so many records came during an insert, far more are behind them: the next one waits until it has `ENOUGH`, or for so long, since
+fewer and larger parts are less work for the server."""
 SLICE = 500
 """Records decoded before the event loop has its turn."""
 SWITCH_SECONDS = 0.0005
@@ -83,7 +88,7 @@ class Loader:
         self.freshness = Freshness(partitions)
         self._next = Load()
         self._pending, self._pending_bytes = 0, 0
-        self._wake, self._room = asyncio.Event(), asyncio.Event()
+        self._wake, self._room, self._enough = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._inserting = asyncio.Lock()
         self._held: deque[Batch] = deque()
         self._quiet: dict[tuple[str, int], int] = {}
@@ -97,12 +102,13 @@ class Loader:
         self._pending += len(batch.records)
         self._pending_bytes += size
         mine = Load(batches=[batch], records=len(batch.records), bytes=size)
+        writers: Writers = {}
         for at in range(0, len(batch.records), SLICE):
             if at:
                 await asyncio.sleep(0)
             records = batch.records[at : at + SLICE]
             if batch.topic == ACTIVITY:
-                self._decode_activity(mine, batch.partition, records)
+                add_rows(mine.rows, records, batch.partition, self._partitions[ACTIVITY], writers)
             else:
                 for record in records:
                     self._decode(mine, batch.topic, batch.partition, record)
@@ -118,18 +124,8 @@ class Loader:
         load.bytes += mine.bytes
         self._metrics.pending.set(self._pending)
         self._wake.set()
-
-    def _decode_activity(self, load: Load, partition: int, records: list[Record]) -> None:
-        events, kept, partitions = (
-            load.rows.setdefault("store.events", []),
-            load.rows.setdefault("store.records", []),
-            self._partitions[ACTIVITY],
-        )
-        for record in records:
-            event, about = to.activity_rows(record.key, record.value, record.timestamp, partition, partitions, record.offset)
-            if event is not None:
-                events.append(event)
-            kept.append(about)
+        if load.records >= ENOUGH:
+            self._enough.set()
 
     def _decode(self, load: Load, topic: str, partition: int, record: Record) -> None:
         offset, key, value = record.offset, record.key, record.value
@@ -163,12 +159,15 @@ class Loader:
             await self._wake.wait()
             started = time.monotonic()
             await self.flush()
-            await asyncio.sleep(max(0.0, started + self._least_seconds - time.monotonic()))
+            least = MUCH_SECONDS if self._next.records >= MUCH else self._least_seconds
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._enough.wait(), max(0.0, started + least - time.monotonic()))
 
     async def flush(self) -> None:
         """Store what is pending, acknowledge it, and claim what that makes true."""
         async with self._inserting:
             self._wake.clear()
+            self._enough.clear()
             load, self._next = self._next, Load()
             if load.batches:
                 started = time.perf_counter()

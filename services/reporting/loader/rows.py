@@ -2,23 +2,16 @@
 
 Rows are tuples in the order of `COLUMNS[table]`; instants are integer milliseconds, points, credits and hours integers of 1/100.
 Records that scoring wrote are trusted to have their form: one that has not raises `msgspec.MsgspecError`, which ends the process.
-A record of `learning.activity` is judged by the shared checks; one that does not stand is a row like any other.
+Those of `learning.activity`: see `activity`.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
-import msgspec
-
-from schemas.activity import ExamMarked, StudyRecorded
-from schemas.instants import parse_instant
 from schemas.programme import Programme
 from schemas.progress import (
     AttentionChange,
@@ -32,16 +25,18 @@ from schemas.progress import (
     decode,
     instant_ms,
 )
-from schemas.reading import Event, content, read_activity, read_directory
+from schemas.reading import Event, read_directory
 from schemas.remembered import quick_ms
-from schemas.verdicts import Bad, Verdict
-from services.reporting.loader.quick import LAST_MS, LATE_MS, event_key, first_wins, quick_rows
-from services.reporting.loader.quick import Row as Row
+from schemas.verdicts import Bad
+from services.reporting.loader import activity
+from services.reporting.loader.activity import Row as Row
+from services.reporting.loader.activity import storable
 from services.shared.directory import Directory
 
 PROGRESS, DAYS = "store.progress", "store.days"
 
 COLUMNS: dict[str, tuple[str, ...]] = {
+    **activity.COLUMNS,
     PROGRESS: (
         "programme", "learner_id", "class_id", "mode", "registered_at", "started_at", "first_active_at", "last_active_at", "withdrawn",
         "courses_selected", "courses_passed", "credited_seconds", "study_hours_100", "credits_100", "result", "rules_version",
@@ -65,14 +60,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "store.units": ("unit_id", "parent_id", "level", "name", "declared_at", "version"),
     "store.staff": ("programme", "staff_id", "role", "unit_id", "assigned", "changed_at", "version"),
     "store.courses": ("programme", "course_id", "version", "is_deleted"),
-    "store.events": (
-        "programme", "learner_id", "source", "event_id", "digest", "type", "course_id", "time", "ingested_at", "data", "log_partition",
-        "log_offset", "version",
-    ),
-    "store.records": (
-        "programme", "source", "event_key", "log_partition", "log_offset", "ingested_at", "class_id", "course_id", "late", "unreadable",
-        "code",
-    ),
     "store.watermarks": ("kind", "partition", "applied", "as_of", "version"),
     "store.clock": ("id", "start_at", "speed", "anchor_at", "version"),
 }  # fmt: skip
@@ -178,7 +165,7 @@ def reminder_row(value: bytes, partition: int, offset: int) -> Row:
 def rejected_row(value: bytes) -> Row:
     r = decode(Rejected, value)
     origin = r.origin
-    pointers, codes, details = ([_storable(getattr(e, name)) for e in r.errors] for name in ("pointer", "code", "detail"))
+    pointers, codes, details = ([storable(getattr(e, name)) for e in r.errors] for name in ("pointer", "code", "detail"))
     return (origin.topic, origin.partition, origin.offset, pointers, codes, details, _ms(r.rejected_at))
 
 
@@ -188,92 +175,6 @@ def watermark(value: bytes) -> Watermark:
 
 def watermark_row(kind: str, partition: int, applied: int, as_of_ms: int, epoch: int = 0) -> Row:
     return (kind, partition, applied, as_of_ms, epoch << 112 | applied << 48 | as_of_ms)
-
-
-# -- learning.activity ---------------------------------------------------------------------------------------------------
-
-
-class _Data(msgspec.Struct):
-    data: msgspec.Raw
-
-
-_DATA = msgspec.json.Decoder(_Data)
-_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-def own_time_ms(event: Event) -> int:
-    """When it happened, as an act: the end of a study interval, the sitting of an exam, else `time`."""
-    if type(event.data) is StudyRecorded:
-        return event.data.ended_at * 1000
-    return event.data.sat_at if type(event.data) is ExamMarked else event.time_ms
-
-
-def _data_text(event: Event, value: bytes) -> str:
-    """The `data` object as received."""
-    try:
-        return bytes(_DATA.decode(value).data).decode()
-    except (msgspec.MsgspecError, UnicodeDecodeError):  # an oddity elsewhere in the envelope: the same data in canonical form
-        text = content(event)
-        start = len('{"data":')
-        return text[start : json.JSONDecoder().raw_decode(text, start)[1]]
-
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
-
-
-def activity_rows(
-    key: bytes | None, value: bytes | None, timestamp_ms: int, partition: int, partitions: int, offset: int
-) -> tuple[Row | None, Row]:
-    """A record of `learning.activity` as (its row of store.events, None where it is unsound; its row of store.records)."""
-    quick = quick_rows(key, value, timestamp_ms, partition, partitions, offset)
-    return _rows_at_length(key, value, timestamp_ms, partition, partitions, offset) if quick is None else quick
-
-
-def _rows_at_length(
-    key: bytes | None, value: bytes | None, timestamp_ms: int, partition: int, partitions: int, offset: int
-) -> tuple[Row | None, Row]:
-    event = read_activity(key, value, timestamp_ms, partition, partitions)
-    if not isinstance(event, Event):
-        return None, _unsound_row(value, timestamp_ms, partition, offset, event)
-    digest, ingested = event.digest, min(max(event.ingested_at_ms, 0), LAST_MS)
-    said = event.data.__dict__
-    course, class_id = said.get("course_id") or "", said.get("class_id") or ""
-    late = int(ingested - own_time_ms(event) > LATE_MS)
-    return (
-        event.programme, event.subject, event.source, event.id, digest, event.type, course, event.time_ms, ingested,
-        _data_text(event, value or b""), partition, offset, first_wins(ingested, partition, offset),
-    ), (
-        event.programme, event.source, event_key(event.source, event.id, digest), partition, offset, ingested, class_id, course, late,
-        0, "",
-    )  # fmt: skip
-
-
-def _unsound_row(value: bytes | None, timestamp_ms: int, partition: int, offset: int, verdicts: list[Verdict]) -> Row:
-    """What can be told of a record that does not stand."""
-    try:
-        found = json.loads((value or b"").decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        found = None
-    item: Mapping[str, object] = found if isinstance(found, dict) else {}
-    source, programme, stamp = item.get("source"), item.get("programme"), item.get("ingested_at")
-    ingested = timestamp_ms
-    if isinstance(stamp, str):
-        with suppress(Bad):
-            ingested = parse_instant(stamp)
-    return (
-        programme if isinstance(programme, str) and _ID.fullmatch(programme) else "",
-        _storable(source[:256]) if isinstance(source, str) else "",
-        0,
-        partition,
-        offset,
-        min(max(ingested, 0), LAST_MS),
-        "",
-        "",
-        0,
-        1,
-        verdicts[0].code,
-    )
 
 
 # -- organisation.directory and rule files -------------------------------------------------------------------------------

@@ -104,9 +104,7 @@ def _study(
         day, begins, ends = around(intervals[at][0] * 1000)
         upto = bisect_left(intervals, (ends // 1000,), at)  # days begin at whole seconds
         of_day, at = intervals[at:upto], upto
-        counting = of_day
-        if begins < starts_ms or ends > programme_ends:
-            counting = [interval for interval in of_day if starts_ms <= interval[0] * 1000 < programme_ends]
+        counting = of_day if starts_ms <= begins < programme_ends else []  # the programme begins and ends with a day
         first, last = min(map(_END, of_day)) * 1000, max(map(_END, of_day)) * 1000
         if last < ends:
             _acted_on_day(learner.get("day:" + day, Day), "day:" + day, first, last, changed)
