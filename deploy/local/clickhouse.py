@@ -3,6 +3,9 @@
 libchdb's `chdb_query_cmdline` runs clickhouse-local, and `SYSTEM START LISTEN` opens its real native and HTTP listeners. So this module
 is both the description of the process (`process`) and, run as `-m deploy.local.clickhouse`, the process itself. Production uses an
 ordinary ClickHouse server; nothing outside this file knows the difference.
+
+Unlike a server, the library may abort where a client dies in the middle of an insert (seen in about every third kill -9 of the loader);
+the supervisor starts it again within a second, and whoever was using it tries again.
 """
 
 from __future__ import annotations
