@@ -3,7 +3,8 @@
 CHAOS_DIE=PLACE:COUNT makes the process dawdle, then kill itself (SIGKILL), when it passes PLACE for the COUNT-th time, once more in each
 life (CHAOS_LIFE) than in the one before:
 `begin` after a transaction was begun, `before` it is committed, `after` it was, `kept` when it is also on the worker's disk; `insert`
-before rows go to ClickHouse, `inserted` after.
+before rows go to ClickHouse, `inserted` after. Of scoring's places only those of a batch count: a worker that looks at its clock and has
+nothing to say commits often, and to die there proves little.
 CHAOS_DIE=halt-PLACE:COUNT stops it there (SIGSTOP) for longer than its session lasts: it is taken for dead, and then goes on.
 Neither once the file CHAOS_QUIET is there. CHAOS_SESSION is the consumer groups' session timeout in seconds, so that a dead worker is
 missed sooner than by the default of 6. Nothing of this is known to the services.
@@ -23,10 +24,13 @@ from typing import Any, NoReturn
 import aiokafka
 
 DIE, SESSION, QUIET, LIFE = "CHAOS_DIE", "CHAOS_SESSION", "CHAOS_QUIET", "CHAOS_LIFE"
+LOADERS = ("insert", "inserted")
 DAWDLE_SECONDS = 0.8
 """Longer than offsets wait for their commit (0.5 s): what was acknowledged too early is committed by the time of death."""
 WATCH_SECONDS = 0.3
 """Between two looks at the rule files."""
+OF_A_BATCH = 3
+"""Passings of a place that are taken for a batch's after it was folded: planted mistakes make up to three transactions of it."""
 HALT_SESSIONS = 2.0
 """How many sessions a halt lasts: by then the partitions are somebody else's, who has applied the same records."""
 
@@ -40,11 +44,20 @@ class Death:
         self.place = place.removeprefix("halt-")
         self.left = int(count) + life if count else 0
         self.session = session
+        self.due = 0  # passings that count
+
+    def folded(self) -> None:
+        """A batch was: what is committed next is of it."""
+        self.due = OF_A_BATCH
 
     def at(self, place: str) -> None:
         """Blocks, then ends the process; or stops it for a while; or returns at once."""
         if place != self.place:
             return
+        if place not in LOADERS:
+            if not self.due:
+                return
+            self.due -= 1
         self.left -= 1
         if self.left or os.path.exists(os.environ[QUIET]):
             return
@@ -96,10 +109,19 @@ def prepare(death: Death, session: float) -> None:
 def _prepare_scoring(death: Death, life: int) -> None:
     from services.scoring import engine
     from services.scoring.disk import Database
+    from services.scoring.partition import Partition
 
     if life % 2:  # as if it were far behind, of which a run of two thousand events has no time: several batches are told at once
         engine.BEHIND, engine.NEAR, engine.MOST_RECORDS, engine.MOST_LEARNERS, engine.MOST_SECONDS = 20, 5, 500, 40, 0.8
 
+    tell = Partition.tell
+
+    def told(self: Partition, clock_ms: int) -> Any:
+        if self.untold:
+            death.folded()
+        return tell(self, clock_ms)
+
+    Partition.tell = told  # type: ignore[method-assign]
     write: Callable[..., None] = Database.write
 
     def written(self: Database, rows: Any, offset: int | None = None) -> None:
