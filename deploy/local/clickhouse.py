@@ -4,8 +4,9 @@ libchdb's `chdb_query_cmdline` runs clickhouse-local, and `SYSTEM START LISTEN` 
 is both the description of the process (`process`) and, run as `-m deploy.local.clickhouse`, the process itself. Production uses an
 ordinary ClickHouse server; nothing outside this file knows the difference.
 
-Unlike a server, the library may abort where a client dies in the middle of an insert (seen in about every third kill -9 of the loader);
-the supervisor starts it again within a second, and whoever was using it tries again.
+Unlike a server, the library aborts where a client dies in the middle of an insert and its connection is reset while the server answers
+(in about every third kill -9 of the loader): the exception leaves the connection's thread, which a server has an error handler for. The
+supervisor starts it again within a second, and whoever was using it tries again.
 """
 
 from __future__ import annotations
