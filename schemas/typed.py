@@ -41,12 +41,11 @@ class StudyData(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class Form(NamedTuple):
-    """A type's data as it is decoded; its fields by name, and what each is; of those which are ids, and the others."""
+    """A type's data as it is decoded; its fields by name; which of them are ids; those of which decoding does not tell all."""
 
     model: type[Frozen]
     data: type[msgspec.Struct]
     names: tuple[str, ...]
-    kinds: tuple[int, ...]
     ids: tuple[int, ...]
     others: tuple[tuple[str, int], ...]
 
@@ -73,7 +72,7 @@ def _form(model: type[Frozen]) -> Form | None:
     names = tuple(name for name, *_ in fields)
     ids = tuple(at for at, kind in enumerate(kinds) if kind == ID)
     others = tuple((name, kind) for name, kind in zip(names, kinds, strict=True) if kind not in (ID, WORD))
-    return Form(model, data, names, tuple(kinds), ids, others)
+    return Form(model, data, names, ids, others)
 
 
 FORMS: dict[str, Form] = {
@@ -86,14 +85,7 @@ FORMS: dict[str, Form] = {
 
 
 def is_sound(kind: int, text: Any) -> bool:
-    """Whether a decoded field is what its kind has to be: SCORE is the number as it was written, the others are text.
-
-    Not for INSTANT: reading it tells. A WORD is: decoding it told.
-    """
-    if kind == WORD:
-        return True
-    if kind == ID:
-        return text in IDS or is_id(text) is not None
+    """Whether a decoded TEXT or SCORE, which is the number as it was written, is what its kind has to be."""
     return 1 <= len(text) <= 256 if kind == TEXT else is_score(text) is not None
 
 
@@ -127,16 +119,6 @@ _TYPES = [*_FORM_OF, *([] if STUDY in UPCASTS else [_STUDY])]
 _decode = msgspec.json.Decoder(Union[tuple(_TYPES)]).decode  # noqa: UP007
 
 
-def sound_envelope(found: Any, subject: str) -> bool:
-    """Whether it is of this subject, which is an identifier, and its id, its source and its programme are what they have to be."""
-    return (
-        found.subject == subject
-        and found.source in GOOD_SOURCES
-        and found.id.isprintable()
-        and (found.programme in IDS or remembered(found.programme))
-    )
-
-
 Interval = tuple[int, str, int]
 """A stretch of study: its start, its course, its end, in whole seconds since 1970."""
 Sound = tuple[Any, str, int, int, Interval | Frozen]
@@ -166,7 +148,7 @@ def sound_record(value: bytes | None, writer: Writer, timestamp_ms: int) -> Soun
         if found.subject != writer.subject or not found.id.isprintable():
             return None
         if found.source != writer.source or found.programme != writer.programme:
-            if not sound_envelope(found, writer.subject):
+            if found.source not in GOOD_SOURCES or not (found.programme in IDS or remembered(found.programme)):
                 return None
             writer.source, writer.programme = found.source, found.programme
         said, time, accepted = found.data, found.time, found.ingested_at

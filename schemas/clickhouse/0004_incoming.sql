@@ -51,8 +51,7 @@ SELECT programme, learner_id, source, event_id, type, course_id, '' AS class_id,
         if(session_id = '', '', concat('"session_id":"', session_id, '",')), '"started_at":"', rfc3339(started_ms),
         '"},"programme":"', programme, '","subject":"', learner_id, '","time":"', rfc3339(time_ms), '","type":"', type, '"}'
     ) AS content,
-    log_partition, log_offset,
-    lower(hex(SHA256(content))) AS digest
+    log_partition, log_offset
 FROM store.incoming_study
 COMMENT 'study with its content'
 -- ;;
