@@ -2,7 +2,7 @@
 
 What is downloaded is kept in `${XDG_CACHE_HOME:-~/.cache}/chalkstream`, one folder for each content of a lock file, made aside and
 moved into place, so that clones share it and two set-ups at once do not disturb each other. The clone itself gets only `.venv` (the
-interpreter, a path file and small scripts) and two links: `node_modules` and `deploy/local/jars`.
+interpreter, a path file and small scripts) and three links: `node_modules`, `deploy/local/jars` and the compiled `schemas/quick_reader`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ PYTHON_LOCK = ROOT / "requirements-dev.lock"
 PEERS_LOCK = ROOT / "requirements-peers.lock"
 NODE_LOCK = ROOT / "package-lock.json"
 POM = ROOT / "deploy" / "local" / "pom.xml"
+READER = ROOT / "schemas" / "quick_reader.pyx"
+COMPILER = ROOT / "deploy" / "reader.py"
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 UV = "uv>=0.5"
 SCRIPTS = {
@@ -178,7 +180,7 @@ def lock_requirements(python: str) -> None:
     if not uv.exists():
         shutil.rmtree(CACHE / "uv", ignore_errors=True)
         fetch_uv(python, CACHE / "uv")
-    for name in ("requirements", "requirements-dev", "requirements-peers"):
+    for name in ("requirements", "requirements-build", "requirements-dev", "requirements-peers"):
         options = ["--generate-hashes", "--no-header", "--no-emit-index-url", "--no-emit-find-links", "--python-version", "3.11"]
         run(uv, "pip", "compile", "-q", "--upgrade", *options, "--python", python, "-o", f"{name}.lock", f"{name}.in", cwd=ROOT)
     options = ["--package-lock-only", "--ignore-scripts", "--omit-lockfile-registry-resolved", "--no-audit", "--no-fund"]
@@ -195,6 +197,23 @@ def fetch_node(folder: Path) -> None:
     for name in ("package.json", "package-lock.json"):
         shutil.copy(ROOT / name, folder / name)
     run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=folder)
+
+
+def compiled_reader(python: str, version: str, lock: bytes) -> Path | None:
+    """The extension, compiled once for each content of its source; None, with a word about it, where that cannot be done here."""
+    missing = _output(python, str(COMPILER), "missing")[1].split()
+    if missing:
+        try:
+            install(missing, "to compile the quick reader")
+        except (Missing, RuntimeError) as error:
+            say(f"no C compiler: everything works, but records are read several times slower. {error}")
+            return None
+
+    def make(folder: Path) -> None:
+        run(ROOT / ".venv" / "bin" / "python", COMPILER, READER, folder)
+
+    folder = cached(f"reader-{key(READER.read_bytes(), COMPILER.read_bytes(), version, lock)}", make)
+    return next(folder.glob(f"{READER.stem}.*.so"))
 
 
 # -- the clone
@@ -241,17 +260,21 @@ def make_venv(python: str, site: Path) -> None:
 
 
 def install_browser() -> None:
-    """Chromium and a font with Chinese for the browser tests. Installs them where it may: on Debian, as root."""
+    """Chromium and a font with Chinese for the browser tests."""
     packages = []
     if not shutil.which("chromium"):
         packages.append("chromium")
     if not list(Path("/usr/share/fonts").rglob("NotoSansCJK*")):
         packages.append("fonts-noto-cjk")
-    if not packages:
-        return
+    if packages:
+        install(packages, "for the browser tests")
+
+
+def install(packages: list[str], what: str) -> None:
+    """Where it may: on Debian, as root. Raises Missing elsewhere."""
     command = f"apt-get install -y --no-install-recommends {' '.join(packages)}"
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise Missing(f"for the browser tests: {command}")
+        raise Missing(f"{what}: {command}")
     say(f"installing {' and '.join(packages)} …")
     os.environ["DEBIAN_FRONTEND"] = "noninteractive"
     with locked(CACHE / "apt.lock"):
@@ -283,6 +306,12 @@ def main() -> None:
             make_venv(python, site)
             link(ROOT / "deploy" / "local" / "jars", jars)
             link(ROOT / "node_modules", node / "node_modules")
+            reader = compiled_reader(python, version, lock)
+            for old in READER.parent.glob(f"{READER.stem}.*.so"):
+                if reader is None or old.name != reader.name:
+                    old.unlink()  # of another source or interpreter
+            if reader is not None:
+                link(READER.parent / reader.name, reader)
             if options.browser:
                 install_browser()
     except Missing as error:

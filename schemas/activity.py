@@ -18,6 +18,7 @@ ContactChannel = Literal["phone", "sms", "wechat", "visit", "email", "other"]
 FlagKind = Literal["not_registered", "not_started", "inactive", "behind", "assignment_overdue", "exam_due", "plagiarism_suspected"]
 WorkKind = Literal["classroom_record", "lesson_design", "teaching_narrative", "teaching_case", "research_article"]
 
+STUDY = "chalkstream.study.recorded.v1"
 LONGEST_S = 24 * 3600
 """Of an interval of study, in seconds: beyond this it is wrong for everybody, whatever a programme allows."""
 

@@ -18,7 +18,7 @@ class Record(NamedTuple):
 def row_of(key: bytes, value: bytes | None, timestamp: int, offset: int, partitions: int = 4) -> tuple[str, Row]:
     """(table, row); the record lies where its key belongs."""
     rows: dict[str, list[Row]] = {}
-    add_rows(rows, [Record(offset, key, value, timestamp)], partition_of(key, partitions), partitions, {})
+    add_rows(rows, [Record(offset, key, value, timestamp)], partition_of(key, partitions), partitions)
     ((table, (row,)),) = [(table, found) for table, found in rows.items() if found]
     return table, row
 

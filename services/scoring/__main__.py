@@ -24,7 +24,7 @@ from services.shared.clock import parse_clock
 from services.shared.directory import Directory
 from services.shared.generation import Generation
 from services.shared.kafka import TopicMismatch, ensure_topics
-from services.shared.logs import configure_logs, log_rule_warnings
+from services.shared.logs import configure_logs, log_rule_warnings, log_slow_reading
 from services.shared.membership import worker_folder
 from services.shared.rules_watch import RulesWatch, restart
 from services.shared.settings import Settings, settings
@@ -70,6 +70,7 @@ async def work(conf: Settings) -> bool:
 def main() -> None:
     conf = settings()
     configure_logs("scoring", conf.log_level)
+    log_slow_reading()
     try:
         again = asyncio.run(work(conf))
     except RuleError as error:

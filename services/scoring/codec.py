@@ -9,8 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from schemas.progress import Origin, Rejected, RejectedError
+from schemas.quick import read_sound
 from schemas.reading import Event, event_of, placed, read_activity
-from schemas.typed import Writer, sound_record
 from schemas.verdicts import Verdict
 from services.scoring.core.facts import Fact, Interval, fact_of
 from services.scoring.store import Key
@@ -36,10 +36,10 @@ class Gathered(NamedTuple):
 class _Of:
     """What is known of a key while a batch is read: whose it is, where it is a learner's here; their programmes; the facts in the last."""
 
-    __slots__ = ("facts", "offset", "programme", "programmes", "writer")
+    __slots__ = ("facts", "learner", "offset", "programme", "programmes")
 
     def __init__(self, learner: str | None) -> None:
-        self.writer = None if learner is None else Writer(learner)
+        self.learner = learner
         self.programme, self.offset = "", 0
         self.programmes: list[str] = []
         self.facts: list[Fact | Interval] = []
@@ -54,12 +54,10 @@ def gather(records: Iterable[Record], partition: int, partitions: int) -> Gather
         of = known.get(key)
         if of is None:
             of = known[key] = _Of(placed(key, partition, partitions))
-        writer = of.writer
-        sound = None if writer is None else sound_record(record.value, writer, record.timestamp)
+        sound = read_sound(record.value, of.learner, record.timestamp)
         fact: Fact | Interval
         if sound is not None:
-            programme, said = sound[0].programme, sound[4]
-            fact = said if type(said) is tuple else Fact(event_of(sound))
+            programme, fact = sound.programme, sound.interval or Fact(event_of(sound))
         else:  # it is unusual, maybe unsound
             event = read_activity(key, record.value, record.timestamp, partition, partitions)
             if not isinstance(event, Event):
@@ -67,15 +65,15 @@ def gather(records: Iterable[Record], partition: int, partitions: int) -> Gather
                 continue
             programme, fact = event.programme, fact_of(event)
         if programme != of.programme:
-            assert writer is not None  # or nothing under this key is sound
-            of.programme, of.facts = programme, told.facts.setdefault((programme, writer.subject), [])
+            assert of.learner is not None  # or nothing under this key is sound
+            of.programme, of.facts = programme, told.facts.setdefault((programme, of.learner), [])
             of.programmes.append(programme)
         of.facts.append(fact)
         of.offset = record.offset
     for of in known.values():
         for programme in of.programmes:
-            assert of.writer is not None
-            told.offsets[programme, of.writer.subject] = of.offset
+            assert of.learner is not None
+            told.offsets[programme, of.learner] = of.offset
     return told
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import structlog
 
 from schemas.programme import Programme
+from schemas.quick import IS_COMPILED
 
 
 def configure_logs(service: str, level: str) -> None:
@@ -46,3 +47,9 @@ def log_rule_warnings(programmes: Mapping[str, Programme]) -> None:
     for programme in programmes.values():
         for text in programme.warnings:
             structlog.get_logger().warning("rule file", programme=programme.id, text=text)
+
+
+def log_slow_reading() -> None:
+    """A word to whoever runs this without the compiled reader of records: everything is right, and several times slower."""
+    if not IS_COMPILED:
+        structlog.get_logger().warning("records are read the long way, slowly: run make setup to compile the quick one")

@@ -6,11 +6,11 @@ import random
 from typing import Any, NamedTuple
 
 from schemas import reading
+from schemas.activity import LEARNER_TYPES
 from schemas.reading import Event, partition_of
-from schemas.typed import LEARNER_TYPES, STUDY, Writer, sound_record
 from services.scoring.codec import gather
 from services.scoring.core.facts import Fact, fact_of
-from tests.unit.test_reading_typed import ITEM, NOW, ODD, data, plain_records, text
+from tests.unit.test_quick_reader import NOW, ODD, data, plain_records, text
 
 PARTITIONS = 4
 HERE = partition_of(b"L1", PARTITIONS)
@@ -81,23 +81,3 @@ def test_a_record_without_value_is_refused_alone() -> None:
     told = gather(records, HERE, PARTITIONS)
     assert [len(found) for found in told.facts.values()] == [2]
     assert [(record.offset, verdicts[0].code) for record, verdicts in told.refused] == [(1, "not_json")]
-
-
-def test_what_a_writer_had_before_excuses_nothing() -> None:
-    """A record is judged by itself: after many sound ones of the same source, programme and course, and as the first of all."""
-    reading._at_length(b"L1", text(), NOW, HERE, PARTITIONS)  # the source is known from here on
-    used = Writer("L1")
-    for value in [*ODD, *plain_records(), text(source=""), text(programme=""), data(course_id="")]:
-        assert sound_record(text(), used, NOW) is not None
-        fresh, known = sound_record(value, Writer("L1"), NOW), sound_record(value, used, NOW)
-        long = reading._at_length(b"L1", value, NOW, HERE, PARTITIONS)
-        for found in (fresh, known):
-            assert found is None or reading.event_of(found) == long, value
-
-
-def test_study_becomes_an_interval_without_an_event() -> None:
-    reading._at_length(b"L1", text(), NOW, HERE, PARTITIONS)
-    found = sound_record(text(), Writer("L1"), NOW)
-    assert found is not None
-    assert (found[1], found[4]) == (STUDY, (1_685_606_400, "c1", 1_685_607_600))
-    assert ITEM["data"]["started_at"] == "2023-06-01T08:00:00Z"

@@ -14,7 +14,7 @@ from schemas.programme import load_text
 from schemas.progress import CourseProgress, DayProgress, Flag, LearnerProgress, Watermark, encode, instant_ms
 from schemas.reading import Event, partition_of, read_item
 from services.reporting.loader import rows as to
-from services.reporting.loader.activity import INCOMING, RECORDS, STUDY
+from services.reporting.loader.activity import INCOMING, RECORDS
 from services.reporting.loader.compare import expected
 from services.reporting.loader.freshness import Freshness, Word
 from services.reporting.loader.loader import TOPICS, Loader
@@ -51,13 +51,12 @@ def activity(item: Any, key: bytes = b"l-1", offset: int = 7) -> dict[str, Any]:
 SAT = {"course_id": "c-1", "attempt_id": "a-1", "form": "online", "score": 1, "sat_at": "2023-06-09T08:00:00Z"}
 
 
-def test_study_becomes_a_row_of_its_own_with_its_data_as_received() -> None:
-    activity(event())  # the source is known from here on
+def test_study_becomes_a_row_with_its_data_as_received() -> None:
     row = activity(event())
-    assert row["table"] == STUDY
+    assert row["table"] == INCOMING
     assert (row["programme"], row["learner_id"], row["source"], row["event_id"]) == ("p-1", "l-1", "/platforms/a", "e1")
-    assert (row["course_id"], row["channel"], row["session_id"]) == ("c-1", "online", "")
-    assert (row["time_ms"], row["started_ms"], row["ended_ms"]) == (1_686_362_400_000, 1_686_361_200_000, 1_686_362_400_000)
+    assert (row["course_id"], row["class_id"]) == ("c-1", "")
+    assert (row["time_ms"], row["own_ms"]) == (1_686_362_400_000, 1_686_362_400_000)
     assert json.loads(row["data"])["started_at"] == "2023-06-10T09:40:00+08:00"
 
 

@@ -26,7 +26,7 @@ from services.shared.clickhouse import connect
 from services.shared.clock import Clock, parse_clock
 from services.shared.generation import LIVE, BadName, Generation
 from services.shared.kafka import TopicMismatch, check_assigned, ensure_topics
-from services.shared.logs import configure_logs
+from services.shared.logs import configure_logs, log_slow_reading
 from services.shared.membership import worker_folder
 from services.shared.migrate import MigrationError, migrate
 from services.shared.rules_watch import RulesWatch, restart
@@ -68,8 +68,8 @@ async def work(conf: Settings) -> bool:
     topics = load_topics()
     partitions = {name: topics[name].partitions for name in (SHADOW_TOPICS if generation.name else TOPICS)}
     clock = parse_clock(conf.clock)
-    client = connect(conf.clickhouse)
-    sink = Sink(client, generation=generation)
+    client, second = (connect(conf.clickhouse, optimize_on_insert=0) for _ in range(2))
+    sink = Sink(client, generation=generation, second=second)
     sink.query("SELECT 1")  # waits for the server
     for one in dict.fromkeys((LIVE, generation)):  # a shadow's views look at the live tables, too
         for name in migrate(client, generation=one):
@@ -137,6 +137,7 @@ async def work(conf: Settings) -> bool:
 def main() -> None:
     conf = settings()
     configure_logs("loader", conf.log_level)
+    log_slow_reading()
     try:
         again = asyncio.run(work(conf))
     except (BadName, RuleError, MigrationError, TopicMismatch) as error:

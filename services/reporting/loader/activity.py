@@ -1,8 +1,8 @@
 """Records of `learning.activity` to rows. Pure.
 
-Each is judged by the shared checks. Of one that stands, what Kafka knows and the event says is inserted into `store.incoming`, or, where it
-is study, the log's bulk, into `store.incoming_study`: from there ClickHouse itself writes the canonical content and works out digest,
-identity and versions. One that does not stand is a row of `store.records` like any other, with the reason.
+Each is judged by the shared checks. Of one that stands, what Kafka knows and the event says is inserted into `store.incoming`: from there
+ClickHouse itself works out digest, identity and versions. One that does not stand is a row of `store.records` like any other, with the
+reason.
 """
 
 from __future__ import annotations
@@ -17,18 +17,14 @@ import msgspec
 
 from schemas.activity import ExamMarked, StudyRecorded
 from schemas.instants import parse_instant
-from schemas.reading import Event, content, event_of, placed, read_activity
-from schemas.typed import Writer, sound_record
+from schemas.quick import read_sound
+from schemas.reading import Event, content, placed, read_activity
 from schemas.verdicts import Bad, Verdict
 from services.shared.record import Record
 
 Row = tuple[Any, ...]
-STUDY, INCOMING, RECORDS = "store.incoming_study", "store.incoming", "store.records"
+INCOMING, RECORDS = "store.incoming", "store.records"
 COLUMNS: dict[str, tuple[str, ...]] = {
-    STUDY: (
-        "programme", "learner_id", "source", "event_id", "course_id", "channel", "session_id", "time_ms", "started_ms", "ended_ms",
-        "ingested_ms", "data", "log_partition", "log_offset",
-    ),
     INCOMING: (
         "programme", "learner_id", "source", "event_id", "type", "course_id", "class_id", "time_ms", "own_ms", "ingested_ms", "data",
         "content", "log_partition", "log_offset",
@@ -41,10 +37,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 LAST_MS = 4_102_444_800_000
 """2100: what a foreign writer's record timestamp is cut to."""
 
-Writers = dict[bytes | None, Writer | None]
-"""By key: whose records lie under it, None where no learner's belong here."""
-
-
 class _Data(msgspec.Struct):
     data: msgspec.Raw
 
@@ -53,41 +45,25 @@ _DATA = msgspec.json.Decoder(_Data)
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def add_rows(rows: dict[str, list[Row]], records: Iterable[Record], partition: int, partitions: int, writers: Writers) -> None:
-    """The row of each record, added to those of its table. `writers`: what is known of this partition's keys; kept up."""
-    study = rows.setdefault(STUDY, [])
+def add_rows(rows: dict[str, list[Row]], records: Iterable[Record], partition: int, partitions: int) -> None:
+    """The row of each record, added to those of its table."""
+    incoming = rows.setdefault(INCOMING, [])
     for record in records:
         key, value, offset = record.key, record.value, record.offset
-        try:
-            writer = writers[key]
-        except KeyError:
-            subject = placed(key, partition, partitions)
-            writer = writers[key] = None if subject is None else Writer(subject)
-        sound = None if writer is None else sound_record(value, writer, record.timestamp)
-        if sound is None or value is None or writer is None:  # it is unusual, maybe unsound
-            event = read_activity(key, value, record.timestamp, partition, partitions)
-            if isinstance(event, Event):
-                table, row = INCOMING, _row(event, value or b"", partition, offset)
-            else:
-                table, row = RECORDS, _unsound_row(value, record.timestamp, partition, offset, event)
-            rows.setdefault(table, []).append(row)
+        sound = read_sound(value, placed(key, partition, partitions), record.timestamp)
+        if sound is not None:
+            incoming.append((*sound.told(), partition, offset))
             continue
-        found, _, time_ms, ingested_ms, said = sound
-        if type(said) is tuple:
-            started, course, ended = said
-            about = found.data
-            study.append(
-                (
-                    found.programme, writer.subject, found.source, found.id, course, about.channel, about.session_id or "", time_ms,
-                    started * 1000, ended * 1000, ingested_ms, _data_text(value), partition, offset,
-                )
-            )  # fmt: skip
+        event = read_activity(key, value, record.timestamp, partition, partitions)  # it is unusual, maybe unsound
+        if isinstance(event, Event):
+            incoming.append(_row(event, value or b"", partition, offset))
         else:
-            rows.setdefault(INCOMING, []).append(_row(event_of(sound), value, partition, offset))
+            row = _unsound_row(value, record.timestamp, partition, offset, event)
+            rows.setdefault(RECORDS, []).append(row)
 
 
 def _row(event: Event, value: bytes, partition: int, offset: int) -> Row:
-    """Of store.incoming."""
+    """Of store.incoming; as `Sound.told` says it."""
     said, text = event.data.__dict__, content(event)
     return (
         event.programme, event.subject, event.source, event.id, event.type, said.get("course_id") or "", said.get("class_id") or "",

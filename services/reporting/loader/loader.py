@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from services.reporting.loader import rows as to
-from services.reporting.loader.activity import Writers, add_rows
+from services.reporting.loader.activity import add_rows
 from services.reporting.loader.freshness import OWN, Freshness, Word
 from services.reporting.loader.metrics import Metrics
 from services.reporting.loader.rows import DAYS, PROGRESS, Replacing, Row
@@ -30,7 +30,7 @@ from services.shared.stream import Batch
 ACTIVITY, DIRECTORY, WATERMARKS = "learning.activity", "organisation.directory", "learning.watermarks"
 OUTPUTS = ("learning.progress", "learning.days", "learning.attention", "learning.reminders", "learning.rejected")
 TOPICS = (ACTIVITY, DIRECTORY, *OUTPUTS, WATERMARKS)
-MOST_PENDING = 100_000
+MOST_PENDING = 200_000
 MOST_BYTES = 64 << 20
 """Records held in memory, and bytes of their values; beyond either no batch is taken."""
 LEAST_SECONDS = 0.1
@@ -102,13 +102,12 @@ class Loader:
         self._pending += len(batch.records)
         self._pending_bytes += size
         mine = Load(batches=[batch], records=len(batch.records), bytes=size)
-        writers: Writers = {}
         for at in range(0, len(batch.records), SLICE):
             if at:
                 await asyncio.sleep(0)
             records = batch.records[at : at + SLICE]
             if batch.topic == ACTIVITY:
-                add_rows(mine.rows, records, batch.partition, self._partitions[ACTIVITY], writers)
+                add_rows(mine.rows, records, batch.partition, self._partitions[ACTIVITY])
             else:
                 for record in records:
                     self._decode(mine, batch.topic, batch.partition, record)

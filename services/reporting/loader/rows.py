@@ -12,6 +12,7 @@ from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
+from schemas.instant_parts import quick_ms
 from schemas.programme import Programme
 from schemas.progress import (
     AttentionChange,
@@ -26,7 +27,6 @@ from schemas.progress import (
     instant_ms,
 )
 from schemas.reading import Event, read_directory
-from schemas.remembered import quick_ms
 from schemas.verdicts import Bad
 from services.reporting.loader import activity
 from services.reporting.loader.activity import Row as Row

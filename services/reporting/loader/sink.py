@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any
 
@@ -19,15 +20,49 @@ _CHUNK = 2_000
 _log = structlog.get_logger()
 
 
-class Sink:
-    """One connection, used by one thread at a time."""
+_WORTH = 10_000
+"""Rows that are inserted over two connections at once: the server works on the one half while the other is encoded."""
 
-    def __init__(self, client: Client, patience_seconds: float | None = None, generation: Generation = LIVE) -> None:
+
+class _Line:
+    """A connection, used by one thread at a time."""
+
+    def __init__(self, client: Client, patience_seconds: float | None) -> None:
+        self._client, self._patience = client, patience_seconds
+
+    def insert(self, table: str, columns: tuple[str, ...], rows: list[Row]) -> int:
+        values = list(zip(*rows, strict=True))
+        return int(self.steadily(lambda: insert(self._client, table, columns, values)))
+
+    def query(self, sql: str, params: Any) -> list[Row]:
+        return list(self.steadily(lambda: self._client.execute(sql, params)))
+
+    def steadily(self, call: Any) -> Any:
+        for attempt in stamina.retry_context(on=self._again, attempts=None, timeout=self._patience, wait_initial=0.1, wait_max=2.0):
+            with attempt:
+                return call()
+        raise AssertionError("retry_context ended without an answer")
+
+    def _again(self, error: Exception) -> bool:
+        if not is_outage(error):
+            return False
+        _log.warning("clickhouse away, trying again", error=type(error).__name__)
+        self._client.disconnect()
+        return True
+
+
+class Sink:
+    """Used by one thread at a time."""
+
+    def __init__(
+        self, client: Client, patience_seconds: float | None = None, generation: Generation = LIVE, second: Client | None = None
+    ) -> None:
         """`patience_seconds`: how long an outage may last before it is raised; None: for ever. Rows of `store.progress` and the like
-        go to the generation's own table."""
-        self._client = client
+        go to the generation's own table. `second`: a client of its own for halves of many rows."""
+        self._first = _Line(client, patience_seconds)
+        self._second = None if second is None else _Line(second, patience_seconds)
+        self._helper = ThreadPoolExecutor(1, "insert")
         self._table = generation.table
-        self._patience = patience_seconds
 
     def write(self, rows: dict[str, list[Row]], replacing: dict[str, list[Replacing]]) -> int:
         """Store everything; returns the number of rows. Repeating it is harmless. Raises what is not an outage."""
@@ -42,26 +77,17 @@ class Sink:
 
     def query(self, sql: str, params: Any = None) -> list[Row]:
         """Rows of a query, tried again like an insert."""
-        return list(self._steadily(lambda: self._client.execute(sql, params)))
+        return self._first.query(sql, params)
 
     def _insert(self, table: str, columns: tuple[str, ...], rows: list[Row]) -> int:
         if not rows:
             return 0
-        values = list(zip(*rows, strict=True))
-        return int(self._steadily(lambda: insert(self._client, self._table(table), columns, values)))
-
-    def _steadily(self, call: Any) -> Any:
-        for attempt in stamina.retry_context(on=self._again, attempts=None, timeout=self._patience, wait_initial=0.1, wait_max=2.0):
-            with attempt:
-                return call()
-        raise AssertionError("retry_context ended without an answer")
-
-    def _again(self, error: Exception) -> bool:
-        if not is_outage(error):
-            return False
-        _log.warning("clickhouse away, trying again", error=type(error).__name__)
-        self._client.disconnect()
-        return True
+        name, half = self._table(table), len(rows) // 2
+        if self._second is None or len(rows) < _WORTH:
+            return self._first.insert(name, columns, rows)
+        other = self._helper.submit(self._second.insert, name, columns, rows[:half])
+        count = self._first.insert(name, columns, rows[half:])
+        return count + other.result()
 
     def _settle(self, table: str, items: list[Replacing]) -> tuple[list[Row], list[Row]]:
         """The newest of each key, as (live rows, tombstones).

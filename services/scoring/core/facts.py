@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.activity import StudyRecorded
+from schemas.quick import Interval as Interval
 from schemas.reading import Event
-from schemas.typed import Interval as Interval
 
 Stamp = tuple[int, str, str, str]
 

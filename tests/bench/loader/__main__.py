@@ -49,11 +49,13 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Took(NamedTuple):
-    """Of one turn: rows inserted, seconds, seconds of processor time, most memory in MiB, rows of each block by table."""
+    """Of one turn: rows inserted, seconds, seconds of processor time here and in the server, most memory in MiB, rows of each block by
+    table."""
 
     rows: int
     seconds: float
     cpu: float
+    server: float
     mib: float
     blocks: dict[str, list[int]]
 
@@ -95,8 +97,8 @@ def blocks(client: Client, database: str) -> dict[str, list[int]]:
     return found
 
 
-def loader_turn(values: Settings, relations: tuple[str, ...], ends: dict[int, int], rows: dict[str, int]) -> Took:
-    """One run of the real process. `rows`: what it has to store in each table; no two have one key."""
+def loader_turn(values: Settings, server: int, relations: tuple[str, ...], ends: dict[int, int], rows: dict[str, int]) -> Took:
+    """One run of the real process. `server`: the process of ClickHouse; `rows`: what it has to store in each table; no two have one key."""
     client = _client(values)
     forget(values, client)
     log_path = values.data / "loader-bench.log"
@@ -110,11 +112,11 @@ def loader_turn(values: Settings, relations: tuple[str, ...], ends: dict[int, in
         def check() -> None:
             if child.poll() is not None or time.monotonic() > until:
                 raise SystemExit(f"the loader did not get there:\n{log_path.read_text()[-3000:]}")
-            time.sleep(0.02)
+            time.sleep(0.1)
 
         while b"partitions assigned" not in log_path.read_bytes():
             check()
-        began, cpu = time.monotonic(), _cpu(child.pid)
+        began, cpu, theirs = time.monotonic(), _cpu(child.pid), _cpu(server)
         wanted = {f"{TOPIC}:{part}": end for part, end in ends.items()}
         sql = "SELECT applied FROM marts.freshness WHERE relation IN %(r)s"
         while True:
@@ -122,7 +124,7 @@ def loader_turn(values: Settings, relations: tuple[str, ...], ends: dict[int, in
             if len(found) == len(relations) and all(row[0].get(place, 0) >= end for row in found for place, end in wanted.items()):
                 break
             check()
-        seconds, cpu, mib = time.monotonic() - began, _cpu(child.pid) - cpu, _peak_mib(child.pid)
+        seconds, cpu, theirs, mib = time.monotonic() - began, _cpu(child.pid) - cpu, _cpu(server) - theirs, _peak_mib(child.pid)
         written = blocks(client, "store")
         stored = {table: client.execute(f"SELECT count() FROM store.{table} FINAL")[0][0] for table in rows}
         if stored != rows:
@@ -130,14 +132,14 @@ def loader_turn(values: Settings, relations: tuple[str, ...], ends: dict[int, in
         for table, count in rows.items():
             if sum(written[table]) < count:  # some parts were merged and are forgotten already
                 written[table] = [round(statistics.mean(written[table]))] * (count // min(written[table]) + 1)
-        return Took(sum(rows.values()), seconds, cpu, mib, written)
+        return Took(sum(rows.values()), seconds, cpu, theirs, mib, written)
     finally:
         child.terminate()
         child.wait(30)
         client.disconnect()
 
 
-def driver_turn(values: Settings, inserts: list[Inserts], sizes: dict[str, list[int]]) -> Took:
+def driver_turn(values: Settings, server: int, inserts: list[Inserts], sizes: dict[str, list[int]]) -> Took:
     """The same rows by clickhouse-driver alone; `sizes`: the loader's blocks."""
     client = _client(values)
     client.execute("DROP DATABASE IF EXISTS bench SYNC")
@@ -146,7 +148,7 @@ def driver_turn(values: Settings, inserts: list[Inserts], sizes: dict[str, list[
         client.execute(f"CREATE TABLE bench.{one.table} AS store.{one.table}")
     gc.collect()
     gc.freeze()
-    began, cpu, rows = time.monotonic(), time.process_time(), 0
+    began, cpu, theirs, rows = time.monotonic(), time.process_time(), _cpu(server), 0
     for one in inserts:
         sql, at = one.sql.replace("INTO store.", "INTO bench."), 0
         steps = iter(sizes[one.table])
@@ -155,7 +157,7 @@ def driver_turn(values: Settings, inserts: list[Inserts], sizes: dict[str, list[
             client.execute(sql, [column[at : at + size] for column in one.columns], columnar=True)
             at += size
         rows += one.rows
-    took = Took(rows, time.monotonic() - began, time.process_time() - cpu, 0.0, {})
+    took = Took(rows, time.monotonic() - began, time.process_time() - cpu, _cpu(server) - theirs, 0.0, {})
     stored = blocks(client, "bench")
     for one in inserts:
         if sum(stored.get(one.table, [])) != one.rows:
@@ -164,15 +166,17 @@ def driver_turn(values: Settings, inserts: list[Inserts], sizes: dict[str, list[
     return took
 
 
-def turns(what: str, values: Settings, topics: tuple[str, ...], ends: dict[int, int], rounds: int, console: Console) -> list[list[str]]:
+def turns(what: str, house: House, topics: tuple[str, ...], ends: dict[int, int], rounds: int, console: Console) -> list[list[str]]:
     """Loader and driver in turns; rows of the table."""
+    values, server = house.values, house.supervisor.pid("clickhouse")
+    assert server is not None
     inserts = run_captured(values.bootstrap, topics)
     rows, records = sum(one.rows for one in inserts), sum(ends.values())
     console.print(f"  {what}: {rows:,} rows: " + ", ".join(f"{one.rows:,} of {one.table}" for one in inserts))
     ours, theirs = [], []
     for _ in range(rounds):
-        ours.append(loader_turn(values, RELATIONS[what], ends, {one.table: one.rows for one in inserts}))
-        theirs.append(driver_turn(values, inserts, ours[-1].blocks))
+        ours.append(loader_turn(values, server, RELATIONS[what], ends, {one.table: one.rows for one in inserts}))
+        theirs.append(driver_turn(values, server, inserts, ours[-1].blocks))
         console.print(f"    loader {ours[-1].seconds:.2f} s, clickhouse-driver {theirs[-1].seconds:.2f} s")
     sizes = {table: statistics.median(found) for table, found in ours[-1].blocks.items() if table in [one.table for one in inserts]}
     console.print("    blocks, median rows: " + ", ".join(f"{table} {size:,.0f}" for table, size in sizes.items()))
@@ -180,6 +184,7 @@ def turns(what: str, values: Settings, topics: tuple[str, ...], ends: dict[int, 
     found = []
     for name, took in (("loader", ours), ("clickhouse-driver", theirs)):
         seconds, cpu = statistics.median(one.seconds for one in took), statistics.median(one.cpu for one in took)
+        server_cpu = statistics.median(one.server for one in took)
         memory = f"{max(one.mib for one in took):,.0f}" if name == "loader" else ""
         found.append(
             [
@@ -189,6 +194,7 @@ def turns(what: str, values: Settings, topics: tuple[str, ...], ends: dict[int, 
                 f"{records / seconds:,.0f}",
                 f"{rows / seconds:,.0f}",
                 f"{cpu:.2f}",
+                f"{server_cpu:.2f}",
                 memory,
                 f"{ratio:.2f}" if name == "loader" else "1",
             ]
@@ -200,9 +206,8 @@ def measure(events: int, rounds: int, alone: bool, console: Console) -> None:
     folder = Path(os.environ.get("CHALK_DATA", ".chalk")).resolve() / "bench-loader"
     shutil.rmtree(folder, ignore_errors=True)
     values = with_free_ports(Settings(data=folder)).model_copy(update={"clock": parse_clock(CLOCK).text(), "loader_metrics_port": 0})
-    table = Table(
-        "topics", "by", "s", "events/s", "rows/s", "CPU s", "peak MiB", "ratio", title=f"{platform.machine()}, {os.cpu_count()} cores"
-    )
+    heads = ("topics", "by", "s", "events/s", "rows/s", "CPU s", "server's", "peak MiB", "ratio")
+    table = Table(*heads, title=f"{platform.machine()}, {os.cpu_count()} cores")
     for column in table.columns[2:]:
         column.justify = "right"
     with House(values, ()) as house:
@@ -210,13 +215,13 @@ def measure(events: int, rounds: int, alone: bool, console: Console) -> None:
         topics = load_topics()
         ensure_topics(values.bootstrap, topics, 1)
         ends = asyncio.run(fill(values.bootstrap, traffic(events), topics[TOPIC].partitions, ACCEPTED_MS))
-        found = turns("learning.activity alone", values, (TOPIC,), ends, rounds, console)
+        found = turns("learning.activity alone", house, (TOPIC,), ends, rounds, console)
         if not alone:
             console.print("  scoring writes its outputs …")
             house.supervisor.start(house.process("scoring"), wait=False)
             console.print(f"    within {wait_scored(house, ends).whole:.0f} s")
             house.supervisor.end("scoring")
-            found += turns("everything", values, (TOPIC, *OUTPUTS), ends, rounds, console)
+            found += turns("everything", house, (TOPIC, *OUTPUTS), ends, rounds, console)
     for row in found:
         table.add_row(*row)
     console.print(table)

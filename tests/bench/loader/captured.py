@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import time
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
@@ -12,10 +11,8 @@ from typing import Any, NamedTuple, cast
 from clickhouse_driver import Client
 from kafka import KafkaConsumer, TopicPartition
 
-from schemas.instants import rfc3339
 from schemas.topics import load_topics
-from schemas.typed import STUDY as TYPE
-from services.reporting.loader.activity import COLUMNS, RECORDS, STUDY
+from services.reporting.loader.activity import COLUMNS, INCOMING, RECORDS
 from services.reporting.loader.loader import TOPICS, Loader
 from services.reporting.loader.sink import Sink
 from services.shared.clock import Clock
@@ -86,34 +83,21 @@ EVENTS = (
 DAY_MS = 86_400_000
 
 
-def _said(table: str, one: dict[str, Any]) -> dict[str, Any]:
-    """What a row on its way into the store says, whichever table it is inserted into."""
-    if table == STUDY:
-        data = {name: one[name] for name in ("channel", "course_id", "session_id") if one[name]}
-        data |= {"started_at": rfc3339(one["started_ms"]), "ended_at": rfc3339(one["ended_ms"])}
-        said = {"programme": one["programme"], "subject": one["learner_id"], "time": rfc3339(one["time_ms"]), "type": TYPE, "data": data}
-        content = json.dumps(said, sort_keys=True, separators=(",", ":"))
-        one |= {"type": TYPE, "class_id": "", "own_ms": one["ended_ms"], "content": content}
-    return one
-
-
-def stored(incoming: list[Inserts]) -> list[Inserts]:
+def stored(incoming: Inserts) -> list[Inserts]:
     """What store.events and store.records hold of what came in: the loader leaves it to the server to work that out, the driver can't."""
     events: list[tuple[Any, ...]] = []
     records: list[tuple[Any, ...]] = []
-    for inserts in incoming:
-        table = f"store.{inserts.table}"
-        for row in zip(*inserts.columns, strict=True):
-            one = _said(table, dict(zip(COLUMNS[table], row, strict=True)))
-            digest = hashlib.sha256(one["content"].encode()).hexdigest()
-            identity = hashlib.sha256(f"{one['source']}\0{one['event_id']}\0{digest}".encode()).digest()
-            ingested, part, offset = one["ingested_ms"], one["log_partition"], one["log_offset"]
-            version = ((1 << 64) - 1 - ingested) << 64 | (0xFFFF - part) << 48 | ((1 << 48) - 1 - offset)
-            event = one | {"digest": digest, "time": one["time_ms"], "ingested_at": ingested, "version": version}
-            record = one | {"event_key": int.from_bytes(identity[:16], "big"), "ingested_at": ingested, "unreadable": 0, "code": ""}
-            record["late"] = int(ingested - one["own_ms"] > DAY_MS)
-            events.append(tuple(event[name] for name in EVENTS))
-            records.append(tuple(record[name] for name in COLUMNS[RECORDS]))
+    for row in zip(*incoming.columns, strict=True):
+        one = dict(zip(COLUMNS[INCOMING], row, strict=True))
+        digest = hashlib.sha256(one["content"].encode()).hexdigest()
+        identity = hashlib.sha256(f"{one['source']}\0{one['event_id']}\0{digest}".encode()).digest()
+        ingested, part, offset = one["ingested_ms"], one["log_partition"], one["log_offset"]
+        version = ((1 << 64) - 1 - ingested) << 64 | (0xFFFF - part) << 48 | ((1 << 48) - 1 - offset)
+        event = one | {"digest": digest, "time": one["time_ms"], "ingested_at": ingested, "version": version}
+        record = one | {"event_key": int.from_bytes(identity[:16], "big"), "ingested_at": ingested, "unreadable": 0, "code": ""}
+        record["late"] = int(ingested - one["own_ms"] > DAY_MS)
+        events.append(tuple(event[name] for name in EVENTS))
+        records.append(tuple(record[name] for name in COLUMNS[RECORDS]))
     return [
         Inserts(table, f"INSERT INTO store.{table} ({', '.join(names)}) VALUES", [list(column) for column in zip(*rows, strict=True)])
         for table, names, rows in (("events", EVENTS, events), ("records", COLUMNS[RECORDS], records))
@@ -123,5 +107,4 @@ def stored(incoming: list[Inserts]) -> list[Inserts]:
 def run_captured(bootstrap: str, topics: tuple[str, ...]) -> list[Inserts]:
     """What the tables of `store` hold after those topics, as inserts."""
     found = {one.table: one for one in asyncio.run(captured(bootstrap, topics))}
-    incoming = [found.pop(table) for table in ("incoming_study", "incoming")]
-    return [*stored(incoming), *found.values()]
+    return [*stored(found.pop("incoming")), *found.values()]

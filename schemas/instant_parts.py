@@ -1,36 +1,21 @@
-"""What the quick ways of reading know from records met before: identifiers that are well formed, and the parts of instants.
+"""Instants by their parts: texts of these kinds come again and again, so a look into a dict takes the place of a pattern and of arithmetic.
 
-Texts of these kinds come again and again, so a look into a dict takes the place of a pattern and of arithmetic. Whatever was not met
-is asked of the long way, which alone decides; bounded, so nobody's garbage fills memory.
+Whatever was not met is asked of `parse_instant`, which alone decides; bounded, so nobody's garbage fills memory.
 """
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 
-from schemas.envelope import ID_PATTERN
 from schemas.instants import END_MS, parse_instant
 from schemas.verdicts import Bad
 
 MOST = 200_000  # of each kind of text that is remembered
-is_id = re.compile(ID_PATTERN.rstrip("$")).fullmatch
-IDS: set[str] = set()
-"""Identifiers met that are well formed."""
 HOURS: dict[str, int] = {}
 SECONDS: dict[str, int] = {}
 RESTS: dict[str, int] = {}
 """`2023-06-01T08:` -> ms, `30:05` -> ms, `.5+08:00` -> ms: an instant is their sum, where that is in [0, END_MS)."""
 _LENGTHS = (20, 24, 25, 29)  # 2023-06-01T08:30:00Z, …00.000Z, …00+08:00, …00.000+08:00
-
-
-def remembered(text: str) -> bool:
-    """Whether it is an identifier; remembered in IDS, so ask that first."""
-    if is_id(text) is None:
-        return False
-    if len(IDS) < MOST:
-        IDS.add(text)
-    return True
 
 
 def quick_ms(text: str) -> int:
