@@ -35,7 +35,7 @@ def batch(first: int, count: int, size: int) -> Batch:
     return Batch(ACTIVITY, 0, records, lambda: None, lambda: None)
 
 
-@pytest.mark.parametrize(("count", "size", "fit"), [(10_000, 1, 10), (16, 1 << 20, 4)], ids=["records", "bytes"])
+@pytest.mark.parametrize(("count", "size", "fit"), [(10_000, 1, module.MOST_PENDING // 10_000), (16, 1 << 20, 4)], ids=["records", "bytes"])
 def test_no_more_is_taken_than_may_be_held(count: int, size: int, fit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SLICE", 10_000)
     asyncio.run(fill(count, size, fit))
