@@ -45,7 +45,7 @@ def is_outage(error: BaseException) -> bool:
 
 
 def insert(client: Client, table: str, columns: Sequence[str], values: Sequence[Sequence[object]]) -> int:
-    """Insert column lists (all of one length) into `table`; returns the number of rows.
+    """Insert columns, lists or tuples of one length, into `table`; returns the number of rows.
 
     Raises what `is_outage` knows where the server is away: nothing or everything may have been stored then, so only
     tables where repeating is harmless are written this way.
@@ -53,5 +53,5 @@ def insert(client: Client, table: str, columns: Sequence[str], values: Sequence[
     if not values or not values[0]:
         return 0
     names = ", ".join(f"`{name}`" for name in columns)
-    client.execute(f"INSERT INTO {table} ({names}) VALUES", [list(column) for column in values], columnar=True)
+    client.execute(f"INSERT INTO {table} ({names}) VALUES", values, columnar=True)
     return len(values[0])

@@ -117,7 +117,7 @@ BUSY = 700
 
 def seed(client: Any) -> None:
     insert(client, "store.units", *(unit(*one) for one in UNITS))
-    sink = Sink(client, 10.0)
+    sink = Sink(client, patience_seconds=10.0)
     busy = [record("t-busy", "learner.registered", "06-02T09:00:00", class_id="k1", mode="online")]
     busy.append(record("t-busy", "course.selected", "06-02T09:00:00", course_id="c-reading"))
     for n in range(BUSY):

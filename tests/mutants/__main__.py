@@ -37,6 +37,8 @@ STAGES = (
     ),
     ("tests/properties/test_retraction.py", "tests/properties/test_agreement.py::test_numbered_worlds"),
 )
+READER_STAGES = (("tests/unit/test_quick_reader.py",),)
+"""For faults of the compiled reader."""
 LONGER = 5  # times as long as without it: then a mutant hangs
 
 
@@ -58,6 +60,8 @@ def planted(mutant: Mutant, text: str) -> str:
     if times != 1:
         raise Unplantable(f"{mutant.name}: its text is {times} times in {mutant.file}, not once: {mutant.old!r}")
     made = text.replace(mutant.old, mutant.new)
+    if mutant.file.endswith(".pyx"):
+        return made
     try:
         compile(made, mutant.file, "exec")
     except SyntaxError as error:
@@ -88,9 +92,14 @@ def copied(folder: Path) -> Path:
 
 
 def forget(path: Path) -> None:
-    """A compiled file knows its source by size and second of change: within one second it could stay."""
+    """A compiled file knows its source by size and second of change: within one second it could stay. Raises Unplantable."""
     for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
         compiled.unlink()
+    if path.suffix == ".pyx":
+        argv = [sys.executable, ROOT / "deploy" / "reader.py", path, path.parent]
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode:
+            raise Unplantable(f"{path.name} can't be compiled: {done.stdout[-300:]}")
 
 
 def run(tree: Path, stage: tuple[str, ...], limit: float | None) -> tuple[int | None, str, float]:
@@ -111,7 +120,7 @@ def run(tree: Path, stage: tuple[str, ...], limit: float | None) -> tuple[int | 
     return process.returncode, said, time.monotonic() - started
 
 
-def judged(mutant: Mutant, tree: Path, limits: list[float]) -> Outcome:
+def judged(mutant: Mutant, tree: Path, limits: dict[tuple[str, ...], float]) -> Outcome:
     """Plant, run, and put the file back."""
     path = tree / mutant.file
     whole = path.read_text(encoding="utf-8")
@@ -119,17 +128,19 @@ def judged(mutant: Mutant, tree: Path, limits: list[float]) -> Outcome:
     try:
         path.write_text(planted(mutant, whole), encoding="utf-8")
         forget(path)
-        for stage, limit in zip(STAGES, limits, strict=True):
-            status, said, seconds = run(tree, stage, limit)
+        for stage in READER_STAGES if path.suffix == ".pyx" else STAGES:
+            status, said, seconds = run(tree, stage, limits[stage])
             took += seconds
             if status is None:
-                return Outcome("caught", f"takes longer than {limit:.0f} s", took)
+                return Outcome("caught", f"takes longer than {limits[stage]:.0f} s", took)
             if status == 0:
                 continue
             failed = re.search(r"^FAILED (\S+)", said, re.MULTILINE)
             if status == 1 and failed:
                 return Outcome("caught", failed[1].removeprefix("tests/"), took)
             return Outcome("broken", f"pytest exits {status}: {said[-300:]}", took)
+    except Unplantable as error:
+        return Outcome("broken", str(error), took)
     finally:
         path.write_text(whole, encoding="utf-8")
         forget(path)
@@ -163,14 +174,14 @@ def main() -> int:
         for number in range(given.jobs):
             trees.put(copied(Path(folder) / str(number)))
         tree = trees.get()
-        limits = []
-        for stage in STAGES:
+        limits = {}
+        for stage in (*STAGES, *READER_STAGES):
             status, said, seconds = run(tree, stage, None)
             if status != 0:
                 print(f"the tests fail without any mutant:\n{said[-3000:]}")
                 return 2
             print(f"without a mutant all pass in {seconds:.1f} s: {' '.join(stage)}", flush=True)
-            limits.append(max(60.0, LONGER * seconds * given.jobs))
+            limits[stage] = max(60.0, LONGER * seconds * given.jobs)
         trees.put(tree)
 
         def one_of(mutant: Mutant) -> tuple[Mutant, Outcome]:

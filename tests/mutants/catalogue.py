@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 FOLDER = Path(__file__).parent / "faults"
-# from the rule files' numbers over events to flags and their log
-AREAS = ("days", "study", "facts", "marks", "result", "flags", "log", "caches")
+# from records and the rule files' numbers over events to flags and their log
+AREAS = ("reading", "days", "study", "facts", "marks", "result", "flags", "log", "caches")
 
 
 class Mutant(NamedTuple):

@@ -308,6 +308,40 @@ def test_one_byte_of_a_record_makes_it_another_record_in_both_ways() -> None:
     assert broken > 10_000
 
 
+def test_twins_are_left_to_the_long_way() -> None:
+    """Which of them counts is for one place to say, even where both say the same."""
+    both(text())
+    for value in kinds():
+        item = json.loads(value)
+        for part in (item, item["data"]):
+            for name, said in part.items():
+                member = f"{json.dumps(name)}: {json.dumps(said)}"
+                assert value.count(member.encode()) >= 1
+                at = value.rindex(member.encode()) if part is item["data"] else value.index(member.encode())
+                twice = value[:at] + f"{member}, ".encode() + value[at:]
+                assert not agree(twice), twice
+
+
+def test_a_backslash_is_left_to_the_long_way_everywhere_but_in_the_source() -> None:
+    both(text())
+    for value in kinds():
+        for at in (at for at, byte in enumerate(value) if byte == ord('"') and value[at + 1 : at + 2].isalpha()):
+            end = value.index(b'"', at + 1)
+            if value[:at].endswith(b'"source": '):
+                continue
+            assert not agree(value[:end] + b"\\/" + value[end:])
+
+
+def test_what_is_null_is_absent() -> None:
+    both(text())
+    for value in (data(session_id=None), data(session_id=None, course_id="c2")):
+        assert agree(value)
+    submitted = {"course_id": "c1", "assignment_id": "a", "submission_id": "s", "fingerprint": None}
+    assert agree(text(type="chalkstream.assignment.submitted.v1", data=submitted))
+    assert agree(text(type="chalkstream.learner.registered.v1", data={"class_id": "k", "mode": None}))
+    assert not agree(text(type="chalkstream.learner.registered.v1", data={"class_id": None, "mode": None}))
+
+
 def test_any_order_and_any_blanks() -> None:
     both(text())
     chance = random.Random(11)

@@ -17,7 +17,7 @@ from prometheus_client import start_http_server
 
 from schemas.programme import Programme, RuleError, load_programmes
 from schemas.topics import load_topics
-from services.reporting.loader.loader import ACTIVITY, DIRECTORY, TOPICS, Loader
+from services.reporting.loader.loader import ABREAST, ACTIVITY, DIRECTORY, TOPICS, Loader
 from services.reporting.loader.metrics import Metrics
 from services.reporting.loader.own import SHADOW_TOPICS, OwnNames
 from services.reporting.loader.rows import Row, course_rows, watermark_row
@@ -68,11 +68,11 @@ async def work(conf: Settings) -> bool:
     topics = load_topics()
     partitions = {name: topics[name].partitions for name in (SHADOW_TOPICS if generation.name else TOPICS)}
     clock = parse_clock(conf.clock)
-    client, second = (connect(conf.clickhouse, optimize_on_insert=0) for _ in range(2))
-    sink = Sink(client, generation=generation, second=second)
+    clients = [connect(conf.clickhouse, optimize_on_insert=0) for _ in range(ABREAST)]  # tables merge by themselves what one key has twice
+    sink = Sink(*clients, generation=generation)
     sink.query("SELECT 1")  # waits for the server
     for one in dict.fromkeys((LIVE, generation)):  # a shadow's views look at the live tables, too
-        for name in migrate(client, generation=one):
+        for name in migrate(clients[0], generation=one):
             _log.info("migration applied", name=name, generation=one.name)
     prepare(sink, programmes, clock, partitions, generation)
     ensure_topics(conf.bootstrap, generation.topics(topics), conf.kafka_replication)

@@ -1,4 +1,4 @@
-"""The loader at work: batches are decoded while the insert before them runs, stored together, and only then acknowledged.
+"""The loader at work: batches are decoded while the inserts before them run, stored together, and only then acknowledged.
 
 Any error ends the process and leaves the work unacknowledged; an outage of ClickHouse is waited out, while at most `MOST_PENDING`
 records are held. One loader serves one ClickHouse: freshness is claimed only by whoever reads every partition.
@@ -35,9 +35,11 @@ MOST_BYTES = 64 << 20
 """Records held in memory, and bytes of their values; beyond either no batch is taken."""
 LEAST_SECONDS = 0.1
 """Between the starts of two inserts: a part of a table is made by each, which the server merges with others later."""
-MUCH, ENOUGH, MUCH_SECONDS = 5_000, MOST_PENDING // 2, 0.5
+MUCH, ENOUGH, MUCH_SECONDS = 5_000, 50_000, 0.5
 """Where so many records came during an insert, far more are behind them: the next one waits until it has `ENOUGH`, or for so long, since
 fewer and larger parts are less work for the server."""
+ABREAST = 2
+"""Inserts at once, where there is `ENOUGH`: one is encoded while the server works on the one before. They are acknowledged in order."""
 SLICE = 500
 """Records decoded before the event loop has its turn."""
 SWITCH_SECONDS = 0.0005
@@ -89,7 +91,8 @@ class Loader:
         self._next = Load()
         self._pending, self._pending_bytes = 0, 0
         self._wake, self._room, self._enough = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._inserting = asyncio.Lock()
+        self._flying: deque[asyncio.Task[None]] = deque()
+        self._claiming = asyncio.Lock()
         self._held: deque[Batch] = deque()
         self._quiet: dict[tuple[str, int], int] = {}
 
@@ -157,21 +160,48 @@ class Loader:
         while True:
             await self._wake.wait()
             started = time.monotonic()
-            await self.flush()
-            least = MUCH_SECONDS if self._next.records >= MUCH else self._least_seconds
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._enough.wait(), max(0.0, started + least - time.monotonic()))
+            self._start()
+            while self._flying and (len(self._flying) == ABREAST or self._next.records < ENOUGH):
+                enough = asyncio.ensure_future(self._enough.wait())
+                waited_for = [self._flying[0]] if len(self._flying) == ABREAST else [self._flying[0], enough]
+                await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+                enough.cancel()
+                self._landed()
+            if not self._flying:
+                least = MUCH_SECONDS if self._next.records >= MUCH else self._least_seconds
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._enough.wait(), max(0.0, started + least - time.monotonic()))
+
+    def _start(self) -> None:
+        self._wake.clear()
+        self._enough.clear()
+        load, self._next = self._next, Load()
+        self._flying.append(asyncio.create_task(self._store(load, self._flying[-1] if self._flying else None)))
+
+    def _landed(self) -> None:
+        """Forget inserts that have ended; raises what ended one otherwise."""
+        while self._flying and self._flying[0].done():
+            self._flying.popleft().result()
 
     async def flush(self) -> None:
         """Store what is pending, acknowledge it, and claim what that makes true."""
-        async with self._inserting:
-            self._wake.clear()
-            self._enough.clear()
-            load, self._next = self._next, Load()
-            if load.batches:
-                started = time.perf_counter()
-                count = await asyncio.to_thread(self._sink.write, load.rows, load.replacing)
-                self._metrics.stored(load.records, count, time.perf_counter() - started)
+        self._start()
+        while self._flying:
+            await asyncio.wait([self._flying[0]])
+            self._landed()
+
+    async def _store(self, load: Load, before: asyncio.Task[None] | None) -> None:
+        """Rows of a key that is replaced, and all that is said of the load, come after the load before it: a tombstone looks for what it
+        takes the place of, and freshness claims everything up to an offset."""
+        started = time.perf_counter()
+        count = await asyncio.to_thread(self._sink.write, load.rows, {}) if load.rows else 0
+        if before is not None:
+            await before
+        if load.replacing:
+            count += await asyncio.to_thread(self._sink.write, {}, load.replacing)
+        if load.batches:
+            self._metrics.stored(load.records, count, time.perf_counter() - started)
+        async with self._claiming:
             for word in load.words:
                 self.freshness.hear(word)
             for batch in load.batches:
@@ -214,8 +244,8 @@ class Loader:
                 moment = self._clock.now()
                 self.freshness.look(topic, moment, await source.end_offsets(topic, list(range(self._partitions[topic]))))
         await self._skip_gaps(source)
-        if not self._inserting.locked():
-            async with self._inserting:
+        if not self._flying and not self._claiming.locked():
+            async with self._claiming:
                 await self._claim()
 
     async def _skip_gaps(self, source: Source) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import date
+from queue import SimpleQueue
 from typing import Any
 
 import stamina
@@ -18,10 +19,6 @@ from services.shared.generation import LIVE, Generation
 _KEYS = {PROGRESS: ("programme", "learner_id"), DAYS: ("programme", "learner_id", "day")}
 _CHUNK = 2_000
 _log = structlog.get_logger()
-
-
-_WORTH = 10_000
-"""Rows that are inserted over two connections at once: the server works on the one half while the other is encoded."""
 
 
 class _Line:
@@ -52,17 +49,23 @@ class _Line:
 
 
 class Sink:
-    """Used by one thread at a time."""
+    """One connection for each thread that uses it at once."""
 
-    def __init__(
-        self, client: Client, patience_seconds: float | None = None, generation: Generation = LIVE, second: Client | None = None
-    ) -> None:
+    def __init__(self, *clients: Client, patience_seconds: float | None = None, generation: Generation = LIVE) -> None:
         """`patience_seconds`: how long an outage may last before it is raised; None: for ever. Rows of `store.progress` and the like
-        go to the generation's own table. `second`: a client of its own for halves of many rows."""
-        self._first = _Line(client, patience_seconds)
-        self._second = None if second is None else _Line(second, patience_seconds)
-        self._helper = ThreadPoolExecutor(1, "insert")
+        go to the generation's own table."""
+        self._lines: SimpleQueue[_Line] = SimpleQueue()
+        for client in clients:
+            self._lines.put(_Line(client, patience_seconds))
         self._table = generation.table
+
+    @contextmanager
+    def _line(self) -> Iterator[_Line]:
+        line = self._lines.get()
+        try:
+            yield line
+        finally:
+            self._lines.put(line)
 
     def write(self, rows: dict[str, list[Row]], replacing: dict[str, list[Replacing]]) -> int:
         """Store everything; returns the number of rows. Repeating it is harmless. Raises what is not an outage."""
@@ -77,17 +80,14 @@ class Sink:
 
     def query(self, sql: str, params: Any = None) -> list[Row]:
         """Rows of a query, tried again like an insert."""
-        return self._first.query(sql, params)
+        with self._line() as line:
+            return line.query(sql, params)
 
     def _insert(self, table: str, columns: tuple[str, ...], rows: list[Row]) -> int:
         if not rows:
             return 0
-        name, half = self._table(table), len(rows) // 2
-        if self._second is None or len(rows) < _WORTH:
-            return self._first.insert(name, columns, rows)
-        other = self._helper.submit(self._second.insert, name, columns, rows[:half])
-        count = self._first.insert(name, columns, rows[half:])
-        return count + other.result()
+        with self._line() as line:
+            return line.insert(self._table(table), columns, rows)
 
     def _settle(self, table: str, items: list[Replacing]) -> tuple[list[Row], list[Row]]:
         """The newest of each key, as (live rows, tombstones).
