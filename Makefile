@@ -51,7 +51,7 @@ bench-engine: setup  ## scoring beside stock faust, a raw loop and quixstreams o
 bench-scale: setup  ## a log that grows to EVENTS=10000000: cost of an event, memory of a learner, restart, the log counted anew
 	@$(RUN) tests.bench.scale $(if $(EVENTS),--events $(EVENTS))
 
-bench-loader: setup  ## the loader beside clickhouse-driver alone, in turns on the same rows; EVENTS=500000, ROUNDS=3
+bench-loader: setup  ## the loader beside clickhouse-driver alone, in turns on the same rows; EVENTS=1000000, ROUNDS=3
 	@$(RUN) tests.bench.loader $(if $(EVENTS),--events $(EVENTS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 lock:  ## lock the requirements anew, with hashes and without an index's address

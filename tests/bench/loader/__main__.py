@@ -230,7 +230,7 @@ def measure(events: int, rounds: int, alone: bool, console: Console) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.loader", description=__doc__)
-    parser.add_argument("--events", type=int, default=500_000, help="in the log")
+    parser.add_argument("--events", type=int, default=1_000_000, help="in the log")
     parser.add_argument("--rounds", type=int, default=3, help="turns of loader and driver")
     parser.add_argument("--alone", action="store_true", help="learning.activity only")
     given = parser.parse_args()
