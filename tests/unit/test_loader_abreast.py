@@ -1,4 +1,4 @@
-"""Far behind, two inserts are on their way at once; what they store is acknowledged in the log's order all the same."""
+"""Far behind, several inserts are on their way at once; what they store is acknowledged in the log's order all the same."""
 
 from __future__ import annotations
 
@@ -87,6 +87,7 @@ def played(play: Callable[[World], Awaitable[None]]) -> None:
 @pytest.fixture(autouse=True)
 def _few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ENOUGH", 3)
+    monkeypatch.setattr(module, "ABREAST", 2)
 
 
 def test_the_second_waits_for_the_first_before_anything_is_said_of_it() -> None:

@@ -48,9 +48,13 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 def add_rows(rows: dict[str, list[Row]], records: Iterable[Record], partition: int, partitions: int) -> None:
     """The row of each record, added to those of its table."""
     incoming = rows.setdefault(INCOMING, [])
+    learners: dict[bytes | None, str | None] = {}
     for record in records:
         key, value, offset = record.key, record.value, record.offset
-        sound = read_sound(value, placed(key, partition, partitions), record.timestamp)
+        learner = learners.get(key)
+        if learner is None:
+            learner = learners[key] = placed(key, partition, partitions)
+        sound = read_sound(value, learner, record.timestamp)
         if sound is not None:
             incoming.append((*sound.told(), partition, offset))
             continue

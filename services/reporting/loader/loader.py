@@ -38,7 +38,7 @@ LEAST_SECONDS = 0.1
 MUCH, ENOUGH, MUCH_SECONDS = 5_000, 50_000, 0.5
 """Where so many records came during an insert, far more are behind them: the next one waits until it has `ENOUGH`, or for so long, since
 fewer and larger parts are less work for the server."""
-ABREAST = 2
+ABREAST = 3
 """Inserts at once, where there is `ENOUGH`: one is encoded while the server works on the one before. They are acknowledged in order."""
 SLICE = 500
 """Records decoded before the event loop has its turn."""
