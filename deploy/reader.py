@@ -14,13 +14,22 @@ import tempfile
 from pathlib import Path
 
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
+HEADERS = f"python3.{sys.version_info.minor}-dev"
 
 
 def missing() -> list[str]:
-    """Debian's packages without which this interpreter can compile nothing."""
-    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
-    found = [] if shutil.which("cc") else ["gcc", "libc6-dev"]
-    return found if headers.exists() else [*found, f"python3.{sys.version_info.minor}-dev"]
+    """Debian's packages without which this interpreter can compile nothing; found by compiling something."""
+    with tempfile.TemporaryDirectory() as between:
+        code = Path(between) / "probe.c"
+        for text, packages in (("#include <assert.h>\n", ["gcc", "libc6-dev"]), ("#include <Python.h>\n", [HEADERS])):
+            code.write_text(text)
+            if not shutil.which("cc") or subprocess.run(_cc(code, Path(between) / "probe.so"), capture_output=True).returncode:
+                return packages if packages == [HEADERS] else [*packages, HEADERS]
+    return []
+
+
+def _cc(code: Path, target: Path) -> list[str | Path]:
+    return ["cc", "-O2", "-fPIC", "-shared", "-fwrapv", f"-I{sysconfig.get_paths()['include']}", code, "-o", target]
 
 
 def compile_reader(source: Path, folder: Path) -> Path:
@@ -29,8 +38,7 @@ def compile_reader(source: Path, folder: Path) -> Path:
     with tempfile.TemporaryDirectory() as between:
         code = Path(between) / f"{source.stem}.c"
         subprocess.run([sys.executable, "-m", "cython", "-3", source.resolve(), "-o", code], check=True, cwd=between)
-        include = sysconfig.get_paths()["include"]
-        subprocess.run(["cc", "-O2", "-fPIC", "-shared", "-fwrapv", f"-I{include}", code, "-o", Path(between) / target.name], check=True)
+        subprocess.run(_cc(code, Path(between) / target.name), check=True)
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(Path(between) / target.name, target.with_name(target.name + ".new"))
         target.with_name(target.name + ".new").rename(target)  # whoever has the old one open keeps it
@@ -39,6 +47,6 @@ def compile_reader(source: Path, folder: Path) -> Path:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["missing"]:
-        print(*missing())
+        print("missing:", *missing())
     else:
         compile_reader(Path(sys.argv[1]), Path(sys.argv[2]))

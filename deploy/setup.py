@@ -201,19 +201,21 @@ def fetch_node(folder: Path) -> None:
 
 def compiled_reader(python: str, version: str, lock: bytes) -> Path | None:
     """The extension, compiled once for each content of its source; None, with a word about it, where that cannot be done here."""
-    missing = _output(python, str(COMPILER), "missing")[1].split()
-    if missing:
-        try:
-            install(missing, "to compile the quick reader")
-        except (Missing, RuntimeError) as error:
-            say(f"no C compiler: everything works, but records are read several times slower. {error}")
-            return None
+    name = f"reader-{key(READER.read_bytes(), COMPILER.read_bytes(), version, lock)}"
 
     def make(folder: Path) -> None:
         run(ROOT / ".venv" / "bin" / "python", COMPILER, READER, folder)
 
-    folder = cached(f"reader-{key(READER.read_bytes(), COMPILER.read_bytes(), version, lock)}", make)
-    return next(folder.glob(f"{READER.stem}.*.so"))
+    try:
+        if not (CACHE / name).exists():
+            status, said = _output(python, str(COMPILER), "missing")
+            packages = next((line.split()[1:] for line in said.splitlines() if line.startswith("missing:")), [])
+            if status or packages:
+                install(packages or ["gcc", "libc6-dev"], "to compile the quick reader of records")
+        return next(cached(name, make).glob(f"{READER.stem}.*.so"))
+    except (Missing, RuntimeError) as error:
+        say(f"the quick reader is not compiled: all works, but records are read several times slower. {error}")
+        return None
 
 
 # -- the clone

@@ -17,7 +17,7 @@ else:
         from schemas.quick_reader import Sound, read_sound
 
         IS_COMPILED = True
-    except ModuleNotFoundError:
+    except ImportError:  # or compiled for another machine
         Sound, IS_COMPILED = None, False
 
         def read_sound(value, subject, timestamp_ms):

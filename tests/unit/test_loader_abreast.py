@@ -13,6 +13,7 @@ import pytest
 from schemas.topics import load_topics
 from services.reporting.loader import loader as module
 from services.reporting.loader.loader import ACTIVITY, TOPICS, Loader
+from services.reporting.loader.sink import Sink
 from services.shared.clock import parse_clock
 from services.shared.stream import Batch
 
@@ -177,3 +178,28 @@ def test_the_last_flush_stores_everything_in_order() -> None:
         assert world.acked == [0, 1, 2, 3]
 
     played(play)
+
+
+def test_whoever_ends_does_not_wait_for_a_server_that_is_away() -> None:
+    """A thread that inserts tries for ever; the process could not end before it does."""
+
+    class Away:
+        def execute(self, *_: Any, **__: Any) -> None:
+            raise ConnectionRefusedError
+
+        def disconnect(self) -> None:
+            pass
+
+    away: Any = Away()
+    sink = Sink(away)
+    ended = threading.Event()
+
+    def insert() -> None:
+        with pytest.raises(ConnectionRefusedError):
+            sink.write({"store.courses": [("p", "c", 1, 0)]}, {})
+        ended.set()
+
+    threading.Thread(target=insert).start()
+    assert not ended.wait(0.5)
+    sink.give_up()
+    assert ended.wait(20)

@@ -130,6 +130,7 @@ async def work(conf: Settings) -> bool:
     await stream.run()
     for job in jobs:
         job.cancel()
+    sink.give_up()
     os.close(lock)
     return watch.changed and not stream.told_to_end
 

@@ -161,9 +161,9 @@ class Loader:
             await self._wake.wait()
             started = time.monotonic()
             self._start()
-            while self._flying and (len(self._flying) == ABREAST or self._next.records < ENOUGH):
+            while self._flying and (len(self._flying) >= ABREAST or self._next.records < ENOUGH):
                 enough = asyncio.ensure_future(self._enough.wait())
-                waited_for = [self._flying[0]] if len(self._flying) == ABREAST else [self._flying[0], enough]
+                waited_for = [self._flying[0]] if len(self._flying) >= ABREAST else [self._flying[0], enough]
                 await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
                 enough.cancel()
                 self._landed()
@@ -193,14 +193,12 @@ class Loader:
     async def _store(self, load: Load, before: asyncio.Task[None] | None) -> None:
         """Rows of a key that is replaced, and all that is said of the load, come after the load before it: a tombstone looks for what it
         takes the place of, and freshness claims everything up to an offset."""
-        started = time.perf_counter()
-        count = await asyncio.to_thread(self._sink.write, load.rows, {}) if load.rows else 0
+        count, seconds = await self._timed(load.rows, {})
         if before is not None:
             await before
-        if load.replacing:
-            count += await asyncio.to_thread(self._sink.write, {}, load.replacing)
+        more, later = await self._timed({}, load.replacing)
         if load.batches:
-            self._metrics.stored(load.records, count, time.perf_counter() - started)
+            self._metrics.stored(load.records, count + more, seconds + later)
         async with self._claiming:
             for word in load.words:
                 self.freshness.hear(word)
@@ -215,6 +213,13 @@ class Loader:
             self._room.set()
             self._metrics.pending.set(self._pending)
             await self._claim()
+
+    async def _timed(self, rows: dict[str, list[Row]], replacing: dict[str, list[Replacing]]) -> tuple[int, float]:
+        """(rows stored, seconds)"""
+        if not rows and not replacing:
+            return 0, 0.0
+        started = time.perf_counter()
+        return await asyncio.to_thread(self._sink.write, rows, replacing), time.perf_counter() - started
 
     async def _claim(self) -> None:
         claims = self.freshness.claims()

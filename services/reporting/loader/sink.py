@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 import stamina
@@ -24,8 +25,8 @@ _log = structlog.get_logger()
 class _Line:
     """A connection, used by one thread at a time."""
 
-    def __init__(self, client: Client, patience_seconds: float | None) -> None:
-        self._client, self._patience = client, patience_seconds
+    def __init__(self, client: Client, patience_seconds: float | None, over: Event) -> None:
+        self._client, self._patience, self._over = client, patience_seconds, over
 
     def insert(self, table: str, columns: tuple[str, ...], rows: list[Row]) -> int:
         values = list(zip(*rows, strict=True))
@@ -41,7 +42,7 @@ class _Line:
         raise AssertionError("retry_context ended without an answer")
 
     def _again(self, error: Exception) -> bool:
-        if not is_outage(error):
+        if self._over.is_set() or not is_outage(error):
             return False
         _log.warning("clickhouse away, trying again", error=type(error).__name__)
         self._client.disconnect()
@@ -54,10 +55,15 @@ class Sink:
     def __init__(self, *clients: Client, patience_seconds: float | None = None, generation: Generation = LIVE) -> None:
         """`patience_seconds`: how long an outage may last before it is raised; None: for ever. Rows of `store.progress` and the like
         go to the generation's own table."""
+        self._over = Event()
         self._lines: SimpleQueue[_Line] = SimpleQueue()
         for client in clients:
-            self._lines.put(_Line(client, patience_seconds))
+            self._lines.put(_Line(client, patience_seconds, self._over))
         self._table = generation.table
+
+    def give_up(self) -> None:
+        """From here on an outage is raised as soon as it is met: a process that ends waits for the threads that insert."""
+        self._over.set()
 
     @contextmanager
     def _line(self) -> Iterator[_Line]:
