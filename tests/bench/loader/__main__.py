@@ -109,15 +109,17 @@ def loader_turn(values: Settings, server: int, relations: tuple[str, ...], ends:
     try:
         until = time.monotonic() + PATIENCE
 
-        def check() -> None:
+        def check(seconds: float = 0.02) -> None:
             if child.poll() is not None or time.monotonic() > until:
                 raise SystemExit(f"the loader did not get there:\n{log_path.read_text()[-3000:]}")
-            time.sleep(0.1)
+            time.sleep(seconds)
 
         while b"partitions assigned" not in log_path.read_bytes():
             check()
         began, cpu, theirs = time.monotonic(), _cpu(child.pid), _cpu(server)
         wanted = {f"{TOPIC}:{part}": end for part, end in ends.items()}
+        while client.execute("SELECT count() FROM store.records")[0][0] < rows["records"]:
+            check(0.1)  # to ask for freshness costs the server 5 ms: it is asked when it can have got there
         sql = "SELECT applied FROM marts.freshness WHERE relation IN %(r)s"
         while True:
             found = client.execute(sql, {"r": relations})
