@@ -231,3 +231,12 @@ def test_data_is_kept_as_it_was_received(changes: dict[str, Any], data: dict[str
             table, row = kept(value)
             assert table != activity.RECORDS
             assert row["data"] == said
+
+
+def test_data_is_kept_beside_what_a_decoder_of_the_whole_envelope_refuses() -> None:
+    """A lone surrogate in an attribute that nobody judges."""
+    both(text())
+    value = text(extra="\ud800")
+    table, row = kept(value)
+    assert table == activity.INCOMING
+    assert row["data"] == json.dumps(ITEM["data"])
