@@ -1,7 +1,8 @@
-"""`python deploy/reader.py SOURCE FOLDER`: compile `schemas/quick_reader.pyx` into the extension module that goes beside it.
+"""`python deploy/reader.py ROOT FOLDER [SOURCE ...]`: compile the `.pyx` of `schemas` and `services`, or some of them, to extension
+modules, each of which goes beside its source.
 
-By an interpreter that has Cython; the extension is for that same interpreter. Set-up, the image and `make mutants` use it. Standard library
-and Cython only.
+By an interpreter that has Cython; the extensions are for that same interpreter. Set-up, the image and `make mutants` use it. Standard
+library and Cython only.
 """
 
 from __future__ import annotations
@@ -32,15 +33,16 @@ def _cc(code: Path, target: Path) -> list[str | Path]:
     return ["cc", "-O2", "-fPIC", "-shared", "-fwrapv", f"-I{sysconfig.get_paths()['include']}", code, "-o", target]
 
 
-def compile_reader(source: Path, folder: Path) -> Path:
-    """The extension's path. Raises CalledProcessError with what the compiler said on stderr."""
-    target = folder / f"{source.stem}{SUFFIX}"
+def compile_source(root: Path, source: str, folder: Path) -> Path:
+    """The extension's path, below `folder` as the source's is below `root`. Raises CalledProcessError; the compiler speaks on stderr."""
+    target = (folder / source).with_name(Path(source).stem + SUFFIX)
     with tempfile.TemporaryDirectory() as between:
-        code = Path(between) / f"{source.stem}.c"
-        subprocess.run([sys.executable, "-m", "cython", "-3", source.resolve(), "-o", code], check=True, cwd=between)
-        subprocess.run(_cc(code, Path(between) / target.name), check=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(Path(between) / target.name, target.with_name(target.name + ".new"))
+        code, made = Path(between) / "code.c", Path(between) / "made.so"
+        name = source.removesuffix(".pyx").replace("/", ".")
+        subprocess.run([sys.executable, "-m", "cython", "-3", "--module-name", name, source, "-o", code], check=True, cwd=root)
+        subprocess.run(_cc(code, made), check=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(made, target.with_name(target.name + ".new"))
         target.with_name(target.name + ".new").rename(target)  # whoever has the old one open keeps it
     return target
 
@@ -49,4 +51,7 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["missing"]:
         print("missing:", *missing())
     else:
-        compile_reader(Path(sys.argv[1]), Path(sys.argv[2]))
+        root, folder = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
+        every = [str(path.relative_to(root)) for part in ("schemas", "services") for path in (root / part).rglob("*.pyx")]
+        for one in sys.argv[3:] or every:
+            compile_source(root, one, folder)

@@ -2,7 +2,7 @@
 
 What is downloaded is kept in `${XDG_CACHE_HOME:-~/.cache}/chalkstream`, one folder for each content of a lock file, made aside and
 moved into place, so that clones share it and two set-ups at once do not disturb each other. The clone itself gets only `.venv` (the
-interpreter, a path file and small scripts) and three links: `node_modules`, `deploy/local/jars` and the compiled `schemas/quick_reader`.
+interpreter, a path file and small scripts) and links: `node_modules`, `deploy/local/jars` and what is compiled of `schemas` and `services`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ PYTHON_LOCK = ROOT / "requirements-dev.lock"
 PEERS_LOCK = ROOT / "requirements-peers.lock"
 NODE_LOCK = ROOT / "package-lock.json"
 POM = ROOT / "deploy" / "local" / "pom.xml"
-READER = ROOT / "schemas" / "quick_reader.pyx"
 COMPILER = ROOT / "deploy" / "reader.py"
+COMPILED = [path for part in ("schemas", "services") for path in sorted((ROOT / part).rglob("*.p?[dx]")) if path.suffix in (".pxd", ".pyx")]
+"""What is compiled (`.pyx`), and what that shares (`.pxd`)."""
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 UV = "uv>=0.5"
 SCRIPTS = {
@@ -200,11 +201,12 @@ def fetch_node(folder: Path) -> None:
 
 
 def compiled_reader(python: str, version: str, lock: bytes) -> Path | None:
-    """The extension, compiled once for each content of its source; None, with a word about it, where that cannot be done here."""
-    name = f"reader-{key(READER.read_bytes(), COMPILER.read_bytes(), version, lock)}"
+    """The folder of the extensions, compiled once for each content of their sources; None, with a word about it, where that cannot be done
+    here."""
+    name = f"reader-{key(*[path.read_bytes() for path in COMPILED], COMPILER.read_bytes(), version, lock)}"
 
     def make(folder: Path) -> None:
-        run(ROOT / ".venv" / "bin" / "python", COMPILER, READER, folder)
+        run(ROOT / ".venv" / "bin" / "python", COMPILER, ROOT, folder)
 
     try:
         if not (CACHE / name).exists():
@@ -212,10 +214,20 @@ def compiled_reader(python: str, version: str, lock: bytes) -> Path | None:
             packages = next((line.split()[1:] for line in said.splitlines() if line.startswith("missing:")), [])
             if status or packages:
                 install(packages or ["gcc", "libc6-dev"], "to compile the quick reader of records")
-        return next(cached(name, make).glob(f"{READER.stem}.*.so"))
+        return cached(name, make)
     except (Missing, RuntimeError) as error:
         say(f"the quick reader is not compiled: all works, but records are read several times slower. {error}")
         return None
+
+
+def link_reader(folder: Path | None) -> None:
+    for source in COMPILED:
+        made = list((folder / source.relative_to(ROOT)).parent.glob(f"{source.stem}.*.so")) if folder else []
+        for old in source.parent.glob(f"{source.stem}.*.so"):
+            if old.name not in [extension.name for extension in made]:
+                old.unlink()  # of another source or interpreter
+        for extension in made:
+            link(source.parent / extension.name, extension)
 
 
 # -- the clone
@@ -308,12 +320,7 @@ def main() -> None:
             make_venv(python, site)
             link(ROOT / "deploy" / "local" / "jars", jars)
             link(ROOT / "node_modules", node / "node_modules")
-            reader = compiled_reader(python, version, lock)
-            for old in READER.parent.glob(f"{READER.stem}.*.so"):
-                if reader is None or old.name != reader.name:
-                    old.unlink()  # of another source or interpreter
-            if reader is not None:
-                link(READER.parent / reader.name, reader)
+            link_reader(compiled_reader(python, version, lock))
             if options.browser:
                 install_browser()
     except Missing as error:

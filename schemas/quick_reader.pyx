@@ -27,12 +27,6 @@ cdef extern from "Python.h":
     Py_ssize_t length "PyUnicode_GET_LENGTH"(object text)
     bint is_ascii "PyUnicode_IS_ASCII"(object text)
 
-ctypedef const unsigned char* Place
-
-cdef struct Span:  # of a record: a text without its quotes, a number, an object; `at` NULL: there is none, `size` -1: it is null
-    Place at
-    Py_ssize_t size
-
 cdef enum:  # what an envelope may have, in the order of `_attributes`
     SPECVERSION, ID, SOURCE, TYPE, SUBJECT, TIME, PROGRAMME, INGESTED_AT, DATACONTENTTYPE, DATA, ATTRIBUTES
 
@@ -43,7 +37,6 @@ cdef enum:  # of a character: it may stand in a text as it is; in an identifier
     PLAIN = 1
     OF_ID = 2
 
-DEF MOST_FIELDS = 8
 DEF MOST_BYTES = 4096  # of a record with its content
 DEF SLOTS = 4096
 
@@ -65,15 +58,6 @@ cdef Span _span(str text):
 
 cdef class Form:
     """A type whose data is judged here; its fields by name, which is their order in the canonical content."""
-
-    cdef readonly str type
-    cdef readonly object model
-    cdef list names, words
-    cdef Span type_span
-    cdef Span[MOST_FIELDS] spans
-    cdef int[MOST_FIELDS] kinds, optional
-    cdef int count, course, klass, own, started
-    cdef bint is_study
 
     def __init__(self, name: str, model: type, fields: list[tuple[str, int, bool, list[str]]]) -> None:
         self.type, self.model, self.type_span = name, model, _span(name)
@@ -412,59 +396,54 @@ cdef class Sound:
     """A sound record of a learner. Instants are ms since 1970 UTC; `interval` is that of study, (start, course, end) in whole seconds, else
     None; texts that were not needed to judge it are made when they are asked for."""
 
-    cdef readonly str programme, subject, source
-    cdef readonly tuple interval
-    cdef readonly long long time_ms, ingested_ms
-    cdef Form _form
-    cdef bytes _value
-    cdef Span _id, _data
-    cdef Span[MOST_FIELDS] _fields
-    cdef long long[MOST_FIELDS] _numbers
-
     @property
     def type(self) -> str:
-        return self._form.type
+        return self.form.type
 
     @property
     def model(self) -> type:
         """Of its data."""
-        return self._form.model
+        return self.form.model
 
     @property
     def id(self) -> str:
-        return _str(self._id)
+        return _str(self.id_span)
 
-    cdef _field(self, int n):
-        cdef int kind = self._form.kinds[n]
-        if self._fields[n].at == NULL or self._fields[n].size < 0:
+    cdef object field(self, int n):
+        cdef int kind = self.form.kinds[n]
+        if self.spans[n].at == NULL or self.spans[n].size < 0:
             return None
         if kind == IS_ID:
-            return _id(self._fields[n])
+            return _id(self.spans[n])
         if kind == IS_WORD:
-            return self._form.words[n][self._numbers[n]]
-        return _str(self._fields[n]) if kind == IS_TEXT else self._numbers[n]
+            return self.form.words[n][self.numbers[n]]
+        return _str(self.spans[n]) if kind == IS_TEXT else self.numbers[n]
 
     def fields(self) -> dict[str, object]:
         """Those of its data as the long way reads them, None where they are absent."""
         cdef int n
-        return {self._form.names[n]: self._field(n) for n in range(self._form.count)}
+        return {self.form.names[n]: self.field(n) for n in range(self.form.count)}
 
     def content(self) -> str:
         """As `reading.content`."""
+        return _str(self.written())
+
+    cdef Span written(self) noexcept:
+        """Its content, until the next is asked for."""
         cdef unsigned char* to = _put(_buffer, b'{"data":{', 9)
-        cdef Form form = self._form
+        cdef Form form = self.form
         cdef Span found
         cdef int n, kind
         cdef bint is_first = True
         for n in range(form.count):
-            found, kind = self._fields[n], form.kinds[n]
+            found, kind = self.spans[n], form.kinds[n]
             if found.at == NULL or found.size < 0:
                 continue
             to = _put(to, b',"', 2) if not is_first else _put(to, b'"', 1)
             is_first = False
             to = _put(_put(to, <const char*>form.spans[n].at, form.spans[n].size), b'":"', 2 if kind == IS_SCORE else 3)
             if kind == IS_INSTANT or kind == IS_WHOLE:
-                to = _put_instant(to, self._numbers[n] * (1000 if kind == IS_WHOLE else 1))
+                to = _put_instant(to, self.numbers[n] * (1000 if kind == IS_WHOLE else 1))
             else:
                 to = _put(to, <const char*>found.at, found.size)
             if kind != IS_SCORE:
@@ -476,19 +455,7 @@ cdef class Sound:
         to = _put_instant(_put(to, b'","time":"', 10), self.time_ms)
         to = _put(_put(to, b'","type":"', 10), <const char*>form.type_span.at, form.type_span.size)
         to = _put(to, b'"}', 2)
-        return _str(Span(<Place>_buffer, to - _buffer))
-
-    def told(self) -> tuple:
-        """(programme, subject, source, id, type, course or '', class or '', `time`, its own time, `ingested_at`, data as received, content).
-        Its own time as an act: the end of study, the sitting of an exam, else `time`."""
-        cdef Form form = self._form
-        cdef long long own = self.time_ms if form.own < 0 else self._numbers[form.own] * (1000 if form.is_study else 1)
-        course = self._field(form.course) if form.course >= 0 else None
-        klass = self._field(form.klass) if form.klass >= 0 else None
-        return (
-            self.programme, self.subject, self.source, _str(self._id), form.type, course or "", klass or "", self.time_ms, own,
-            self.ingested_ms, _str(self._data), self.content(),
-        )  # fmt: skip
+        return Span(<Place>_buffer, to - _buffer)
 
 
 cdef bint _judge(Form form, Sound sound, long long limit):
@@ -497,7 +464,7 @@ cdef bint _judge(Form form, Sound sound, long long limit):
     cdef int n, w, kind
     cdef long long number
     for n in range(form.count):
-        found, kind = sound._fields[n], form.kinds[n]
+        found, kind = sound.spans[n], form.kinds[n]
         if found.at == NULL or found.size < 0:
             if not form.optional[n]:
                 return False
@@ -528,11 +495,11 @@ cdef bint _judge(Form form, Sound sound, long long limit):
                 return False
         if number < 0:
             return False
-        sound._numbers[n] = number
+        sound.numbers[n] = number
     return True
 
 
-def read_sound(value: bytes | None, str subject, long long timestamp_ms) -> Sound | None:
+cpdef Sound read_sound(object value, str subject, long long timestamp_ms):
     """What a record states of a learner; None: ask the long way. `subject`: an identifier, the record's key, None where that is none;
     `timestamp_ms` stands in for `ingested_at`."""
     cdef Span[ATTRIBUTES] found
@@ -568,17 +535,17 @@ def read_sound(value: bytes | None, str subject, long long timestamp_ms) -> Soun
         return None
     sound = <Sound>Sound.__new__(Sound)
     at, end = found[DATA].at, found[DATA].at + found[DATA].size
-    if _members(at, end, form.spans, form.count, False, sound._fields) != end or not _judge(form, sound, ingested_ms + _ahead):
+    if _members(at, end, form.spans, form.count, False, sound.spans) != end or not _judge(form, sound, ingested_ms + _ahead):
         return None
     if form.is_study:
-        first, last = sound._numbers[form.started], sound._numbers[form.own]
+        first, last = sound.numbers[form.started], sound.numbers[form.own]
         if not first < last <= first + _longest:
             return None
-        sound.interval = (first, _id(sound._fields[form.course]), last)
+        sound.interval = (first, _id(sound.spans[form.course]), last)
     source = _source(found[SOURCE])
     if source is None:
         return None
-    sound._form, sound.source, sound.programme, sound.subject = form, source, _id(found[PROGRAMME]), subject
+    sound.form, sound.source, sound.programme, sound.subject = form, source, _id(found[PROGRAMME]), subject
     sound.time_ms, sound.ingested_ms = time_ms, ingested_ms
-    sound._value, sound._id, sound._data = value, found[ID], found[DATA]
+    sound.value, sound.id_span, sound.data_span = value, found[ID], found[DATA]
     return sound

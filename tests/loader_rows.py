@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from schemas.reading import partition_of
-from services.reporting.loader.activity import COLUMNS, Row, add_rows
+from services.reporting.loader.activity import COLUMNS, add_rows
+from services.shared.packed import Packed, Row, Rows
+from tests.unpacked import unpacked
 
 
 class Record(NamedTuple):
@@ -17,9 +19,11 @@ class Record(NamedTuple):
 
 def row_of(key: bytes, value: bytes | None, timestamp: int, offset: int, partitions: int = 4) -> tuple[str, Row]:
     """(table, row); the record lies where its key belongs."""
-    rows: dict[str, list[Row]] = {}
+    rows: dict[str, Rows] = {}
     add_rows(rows, [Record(offset, key, value, timestamp)], partition_of(key, partitions), partitions)
-    ((table, (row,)),) = [(table, found) for table, found in rows.items() if found]
+    ((table, (row,)),) = rows.items()
+    if isinstance(row, Packed):
+        (row,) = unpacked(row)
     return table, row
 
 

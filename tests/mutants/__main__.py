@@ -37,7 +37,7 @@ STAGES = (
     ),
     ("tests/properties/test_retraction.py", "tests/properties/test_agreement.py::test_numbered_worlds"),
 )
-READER_STAGES = (("tests/unit/test_quick_reader.py",),)
+READER_STAGES = (("tests/unit/test_quick_reader.py", "tests/unit/test_quick_columns.py"),)
 """For faults of the compiled reader."""
 LONGER = 5  # times as long as without it: then a mutant hangs
 
@@ -91,12 +91,12 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def forget(path: Path) -> None:
+def forget(tree: Path, path: Path) -> None:
     """A compiled file knows its source by size and second of change: within one second it could stay. Raises Unplantable."""
     for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
         compiled.unlink()
     if path.suffix == ".pyx":
-        argv = [sys.executable, ROOT / "deploy" / "reader.py", path, path.parent]
+        argv = [sys.executable, ROOT / "deploy" / "reader.py", tree, tree, str(path.relative_to(tree))]
         done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode:
             raise Unplantable(f"{path.name} can't be compiled: {done.stdout[-300:]}")
@@ -127,7 +127,7 @@ def judged(mutant: Mutant, tree: Path, limits: dict[tuple[str, ...], float]) -> 
     took = 0.0
     try:
         path.write_text(planted(mutant, whole), encoding="utf-8")
-        forget(path)
+        forget(tree, path)
         for stage in READER_STAGES if path.suffix == ".pyx" else STAGES:
             status, said, seconds = run(tree, stage, limits[stage])
             took += seconds
@@ -143,7 +143,7 @@ def judged(mutant: Mutant, tree: Path, limits: dict[tuple[str, ...], float]) -> 
         return Outcome("broken", str(error), took)
     finally:
         path.write_text(whole, encoding="utf-8")
-        forget(path)
+        forget(tree, path)
     return Outcome("survived", "", took)
 
 

@@ -23,6 +23,9 @@ from schemas.quick import IS_COMPILED, read_sound
 from schemas.quick_reader import TYPES
 from schemas.reading import Event, content, partition_of
 from schemas.verdicts import Bad
+from services.reporting.loader.quick import pack
+from tests.loader_rows import Record
+from tests.unpacked import unpacked
 
 NOW = 1_700_000_000_000
 ITEM: dict[str, Any] = {
@@ -272,8 +275,11 @@ def agree(value: bytes, key: bytes = b"L1", timestamp: int = NOW) -> bool:
     said = long.data.__dict__
     own = long.data.ended_at * 1000 if long.type == STUDY else said.get("sat_at", long.time_ms)
     about = (said.get("course_id") or "", said.get("class_id") or "", long.time_ms, own, long.ingested_at_ms)
-    told = sound.told()
+    packed, left = pack([Record(7, key, value, timestamp)], place, lambda found: found.decode() if found else None)
+    assert not left
+    (told,) = unpacked(packed)
     assert told[:10] == (long.programme, long.subject, long.source, long.id, long.type, *about)
+    assert told[12:] == (place, 7)
     assert json.loads(told[10]) == json.loads(value)["data"]
     assert told[10].encode() in value
     assert told[11] == content(long)

@@ -20,7 +20,7 @@ from schemas.topics import load_topics
 from services.reporting.loader.loader import ABREAST, ACTIVITY, DIRECTORY, TOPICS, Loader
 from services.reporting.loader.metrics import Metrics
 from services.reporting.loader.own import SHADOW_TOPICS, OwnNames
-from services.reporting.loader.rows import Row, course_rows, watermark_row
+from services.reporting.loader.rows import course_rows, watermark_row
 from services.reporting.loader.sink import Sink
 from services.shared.clickhouse import connect
 from services.shared.clock import Clock, parse_clock
@@ -29,6 +29,7 @@ from services.shared.kafka import TopicMismatch, check_assigned, ensure_topics
 from services.shared.logs import configure_logs, log_slow_reading
 from services.shared.membership import worker_folder
 from services.shared.migrate import MigrationError, migrate
+from services.shared.packed import Row
 from services.shared.rules_watch import RulesWatch, restart
 from services.shared.settings import Settings, settings
 from services.shared.stream import BatchApp, die

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 
 from schemas.activity import ExamMarked, StudyRecorded
 from schemas.instants import parse_instant
-from schemas.quick import read_sound
 from schemas.reading import Event, content, placed, read_activity
 from schemas.verdicts import Bad, Verdict
+from services.reporting.loader.quick import pack
+from services.shared.packed import Row, Rows
 from services.shared.record import Record
 
-Row = tuple[Any, ...]
 INCOMING, RECORDS = "store.incoming", "store.records"
 COLUMNS: dict[str, tuple[str, ...]] = {
     INCOMING: (
@@ -37,6 +36,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 LAST_MS = 4_102_444_800_000
 """2100: what a foreign writer's record timestamp is cut to."""
 
+
 class _Data(msgspec.Struct):
     data: msgspec.Raw
 
@@ -45,22 +45,16 @@ _DATA = msgspec.json.Decoder(_Data)
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def add_rows(rows: dict[str, list[Row]], records: Iterable[Record], partition: int, partitions: int) -> None:
+def add_rows(rows: dict[str, Rows], records: Sequence[Record], partition: int, partitions: int) -> None:
     """The row of each record, added to those of its table."""
-    incoming = rows.setdefault(INCOMING, [])
-    learners: dict[bytes | None, str | None] = {}
-    for record in records:
-        key, value, offset = record.key, record.value, record.offset
-        learner = learners.get(key)
-        if learner is None:
-            learner = learners[key] = placed(key, partition, partitions)
-        sound = read_sound(value, learner, record.timestamp)
-        if sound is not None:
-            incoming.append((*sound.told(), partition, offset))
-            continue
-        event = read_activity(key, value, record.timestamp, partition, partitions)  # it is unusual, maybe unsound
+    packed, left = pack(records, partition, lambda key: placed(key, partition, partitions))
+    if packed.count:
+        rows.setdefault(INCOMING, []).append(packed)
+    for record in left:  # it is unusual, maybe unsound
+        value, offset = record.value, record.offset
+        event = read_activity(record.key, value, record.timestamp, partition, partitions)
         if isinstance(event, Event):
-            incoming.append(_row(event, value or b"", partition, offset))
+            rows.setdefault(INCOMING, []).append(_row(event, value or b"", partition, offset))
         else:
             row = _unsound_row(value, record.timestamp, partition, offset, event)
             rows.setdefault(RECORDS, []).append(row)

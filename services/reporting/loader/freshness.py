@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from schemas.progress import Watermark, instant_ms
-from services.reporting.loader.rows import Row, watermark_row
+from services.reporting.loader.rows import watermark_row
+from services.shared.packed import Row
 
 OWN = {"learning.activity": "activity", "organisation.directory": "directory"}
 

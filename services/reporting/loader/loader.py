@@ -20,10 +20,11 @@ from services.reporting.loader import rows as to
 from services.reporting.loader.activity import add_rows
 from services.reporting.loader.freshness import OWN, Freshness, Word
 from services.reporting.loader.metrics import Metrics
-from services.reporting.loader.rows import DAYS, PROGRESS, Replacing, Row
+from services.reporting.loader.rows import DAYS, PROGRESS, Replacing
 from services.reporting.loader.sink import Sink
 from services.shared.clock import Clock
 from services.shared.directory import Directory
+from services.shared.packed import Row, Rows
 from services.shared.record import Record
 from services.shared.stream import Batch
 
@@ -60,7 +61,7 @@ class Source(Protocol):
 class Load:
     """What the next insert stores, and the batches it comes from."""
 
-    rows: dict[str, list[Row]] = field(default_factory=dict)
+    rows: dict[str, Rows] = field(default_factory=dict)
     replacing: dict[str, list[Replacing]] = field(default_factory=dict)
     words: list[Word] = field(default_factory=list)
     batches: list[Batch] = field(default_factory=list)
@@ -214,7 +215,7 @@ class Loader:
             self._metrics.pending.set(self._pending)
             await self._claim()
 
-    async def _timed(self, rows: dict[str, list[Row]], replacing: dict[str, list[Replacing]]) -> tuple[int, float]:
+    async def _timed(self, rows: dict[str, Rows], replacing: dict[str, list[Replacing]]) -> tuple[int, float]:
         """(rows stored, seconds)"""
         if not rows and not replacing:
             return 0, 0.0

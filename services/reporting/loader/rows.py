@@ -29,9 +29,9 @@ from schemas.progress import (
 from schemas.reading import Event, read_directory
 from schemas.verdicts import Bad
 from services.reporting.loader import activity
-from services.reporting.loader.activity import Row as Row
 from services.reporting.loader.activity import storable
 from services.shared.directory import Directory
+from services.shared.packed import Row
 
 PROGRESS, DAYS = "store.progress", "store.days"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from queue import SimpleQueue
@@ -13,9 +13,10 @@ import stamina
 import structlog
 from clickhouse_driver import Client
 
-from services.reporting.loader.rows import COLUMNS, DAYS, PROGRESS, Replacing, Row
+from services.reporting.loader.rows import COLUMNS, DAYS, PROGRESS, Replacing
 from services.shared.clickhouse import insert, is_outage
 from services.shared.generation import LIVE, Generation
+from services.shared.packed import Packed, Row
 
 _KEYS = {PROGRESS: ("programme", "learner_id"), DAYS: ("programme", "learner_id", "day")}
 _CHUNK = 2_000
@@ -28,9 +29,8 @@ class _Line:
     def __init__(self, client: Client, patience_seconds: float | None, over: Event) -> None:
         self._client, self._patience, self._over = client, patience_seconds, over
 
-    def insert(self, table: str, columns: tuple[str, ...], rows: list[Row]) -> int:
-        values = list(zip(*rows, strict=True))
-        return int(self.steadily(lambda: insert(self._client, table, columns, values)))
+    def insert(self, table: str, columns: tuple[str, ...], rows: Sequence[Row | Packed]) -> int:
+        return int(self.steadily(lambda: insert(self._client, table, columns, rows)))
 
     def query(self, sql: str, params: Any) -> list[Row]:
         return list(self.steadily(lambda: self._client.execute(sql, params)))
@@ -73,7 +73,7 @@ class Sink:
         finally:
             self._lines.put(line)
 
-    def write(self, rows: dict[str, list[Row]], replacing: dict[str, list[Replacing]]) -> int:
+    def write(self, rows: Mapping[str, Sequence[Row | Packed]], replacing: dict[str, list[Replacing]]) -> int:
         """Store everything; returns the number of rows. Repeating it is harmless. Raises what is not an outage."""
         count = 0
         for table, items in replacing.items():
@@ -89,7 +89,7 @@ class Sink:
         with self._line() as line:
             return line.query(sql, params)
 
-    def _insert(self, table: str, columns: tuple[str, ...], rows: list[Row]) -> int:
+    def _insert(self, table: str, columns: tuple[str, ...], rows: Sequence[Row | Packed]) -> int:
         if not rows:
             return 0
         with self._line() as line:

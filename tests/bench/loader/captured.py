@@ -15,8 +15,10 @@ from schemas.topics import load_topics
 from services.reporting.loader.activity import COLUMNS, INCOMING, RECORDS
 from services.reporting.loader.loader import TOPICS, Loader
 from services.reporting.loader.sink import Sink
+from services.shared.clickhouse import Mixed
 from services.shared.clock import Clock
 from services.shared.stream import Batch
+from tests.unpacked import values
 
 _AT_ONCE = 10_000
 
@@ -45,8 +47,10 @@ class _Recorder:
             kept = self.kept.setdefault(table, Inserts(table, sql, [[] for _ in data]))
             if kept.sql != sql:
                 raise RuntimeError(f"{table}: tombstones, which this log should not have")
-            for column, values in zip(kept.columns, data, strict=True):
-                column += values
+            for column, given in zip(kept.columns, data, strict=True):
+                column += given.values if isinstance(given, Mixed) else given
+                for packed in given.packed if isinstance(given, Mixed) else ():
+                    column += values(*packed)
         return []
 
 

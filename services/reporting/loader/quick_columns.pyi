@@ -1,0 +1,6 @@
+from collections.abc import Callable, Sequence
+
+from services.shared.packed import Packed
+from services.shared.record import Record
+
+def pack(records: Sequence[Record], partition: int, place: Callable[[bytes | None], str | None]) -> tuple[Packed, Sequence[Record]]: ...
