@@ -36,3 +36,4 @@ cdef class Sound:
 
 
 cpdef Sound read_sound(object value, str subject, long long timestamp_ms)
+cdef int days_since_1970(Place at) noexcept nogil

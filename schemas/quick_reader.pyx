@@ -39,6 +39,7 @@ cdef enum:  # of a character: it may stand in a text as it is; in an identifier
 
 DEF MOST_BYTES = 4096  # of a record with its content
 DEF SLOTS = 4096
+DEF NO_DAY = -1_000_000  # before the year 1
 
 cdef long long _ahead = AHEAD_MS, _longest = LONGEST_S, _end = END_MS
 cdef unsigned char[256] _kinds
@@ -240,22 +241,33 @@ cdef inline int _digits(Place at, int count) noexcept nogil:
     return number
 
 
+cdef int days_since_1970(Place at) noexcept nogil:
+    """Of the ten characters of a date; NO_DAY where they are none, and in the year 0000."""
+    cdef int year, month, day, before, in_year
+    if at[4] != c'-' or at[7] != c'-':
+        return NO_DAY
+    year, month, day = _digits(at, 4), _digits(at + 5, 2), _digits(at + 8, 2)
+    if year < 1 or not 1 <= month <= 12 or day < 1:
+        return NO_DAY
+    if day > _month_days[month - 1] + (month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)):
+        return NO_DAY
+    before = year - (month <= 2)
+    in_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    return before * 365 + before // 4 - before // 100 + before // 400 + in_year - 719_468
+
+
 cdef long long _instant(Span text) noexcept nogil:
     """As `instants.parse_instant`, in ms; -1 where that refuses, and in the year 0000."""
     cdef Place at = text.at, end = text.at + text.size
-    cdef int year, month, day, hour, minute, second, digits = 0, thousandths = 0, offset
-    cdef long long before, in_year, seconds, ms
-    if text.size < 20 or at[4] != c'-' or at[7] != c'-' or (at[10] | 32) != c't' or at[13] != c':' or at[16] != c':':
+    cdef int days, hour, minute, second, digits = 0, thousandths = 0, offset
+    cdef long long seconds, ms
+    if text.size < 20 or (at[10] | 32) != c't' or at[13] != c':' or at[16] != c':':
         return -1
-    year, month, day = _digits(at, 4), _digits(at + 5, 2), _digits(at + 8, 2)
+    days = days_since_1970(at)
     hour, minute, second = _digits(at + 11, 2), _digits(at + 14, 2), _digits(at + 17, 2)
-    if year < 1 or not 1 <= month <= 12 or day < 1 or not 0 <= hour < 24 or not 0 <= minute < 60 or not 0 <= second < 60:
+    if days == NO_DAY or not 0 <= hour < 24 or not 0 <= minute < 60 or not 0 <= second < 60:
         return -1
-    if day > _month_days[month - 1] + (month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)):
-        return -1
-    before = year - (month <= 2)
-    in_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
-    seconds = (before * 365 + before // 4 - before // 100 + before // 400 + in_year - 719_468) * 86_400 + hour * 3600 + minute * 60 + second
+    seconds = <long long>days * 86_400 + hour * 3600 + minute * 60 + second
     at += 19
     if at[0] == c'.':
         at += 1

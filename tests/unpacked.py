@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+from typing import Any
+
 from services.shared.packed import Packed, Row
 
-SIZES = {"Int64": (8, True), "UInt64": (8, False), "UInt16": (2, False)}
+SIZES = {"UInt8": 1, "UInt16": 2, "Date": 2, "UInt32": 4, "UInt64": 8, "Int64": 8, "UInt128": 16}
 
 
-def values(of_type: str, data: bytes) -> list[str | int]:
+def values(of_type: str, data: bytes) -> list[Any]:
     """Of one column."""
     if of_type != "String":
-        size, signed = SIZES[of_type]
+        size = SIZES[of_type]
         assert len(data) % size == 0
-        return [int.from_bytes(data[at : at + size], "little", signed=signed) for at in range(0, len(data), size)]
-    found: list[str | int] = []
+        numbers = [int.from_bytes(data[at : at + size], "little", signed=of_type[0] == "I") for at in range(0, len(data), size)]
+        return [date(1970, 1, 1) + timedelta(days=number) for number in numbers] if of_type == "Date" else numbers
+    found: list[Any] = []
     at = 0
     while at < len(data):
         size = shift = 0

@@ -25,9 +25,10 @@ from services.reporting.loader.rows import COLUMNS, DAYS, PROGRESS, Replacing
 from services.reporting.loader.sink import Sink
 from services.shared.clickhouse import connect
 from services.shared.migrate import MigrationError, migrate, migrations
+from services.shared.packed import Rows
 from services.shared.settings import ROOT, Settings
 from tests.integration.local_stack import local_stack
-from tests.loader_rows import row_of
+from tests.loader_rows import Record, row_of
 
 pytestmark = pytest.mark.servers
 
@@ -166,6 +167,36 @@ def test_a_tombstone_removes_the_row_until_a_newer_one_comes(client: Client, tog
     assert [row["credited_seconds"] for row in rows(client, "SELECT * FROM marts.learner_progress")] == [30]
     sink.write({}, {DAYS: [day(1, "l-1", "2023-06-01", 5), to.day_row(b"p-1|l-1|2023-06-01", None, 0, 2)]})
     assert rows(client, "SELECT * FROM store.days FINAL") == []
+
+
+def test_tombstones_take_the_place_of_days_that_were_stored_packed(client: Client) -> None:
+    sink = Sink(client)
+    key = b"p-1|l-1|2023-06-01"
+
+    def load(*records: tuple[int, DayProgress | None]) -> None:
+        """As the loader stores them: rows first, then what is replaced."""
+        plain: dict[str, Rows] = {}
+        replacing: dict[str, list[Replacing]] = {}
+        to.add_days(plain, replacing, [Record(offset, key, value and encode(value), 0) for offset, value in records], 0)
+        sink.write(plain, {})
+        sink.write({}, replacing)
+
+    def on(offset: int) -> DayProgress:
+        return DayProgress("p-1", "l-1", "2023-06-01", offset * 10, True, (1, offset, AT_MS), AT)
+
+    def stored() -> list[int]:
+        return [row["credited_seconds"] for row in rows(client, "SELECT * FROM store.days FINAL")]
+
+    load((1, on(1)), (2, None))
+    assert stored() == []
+    load((1, on(1)), (2, None))  # read again after a crash
+    assert stored() == []
+    load((3, on(3)), (4, None), (5, on(5)))
+    assert stored() == [50]
+    load((3, on(3)), (4, None))
+    assert stored() == [50]
+    load((6, None))
+    assert stored() == []
 
 
 PATH = ("class_id", "school_id", "county_id", "city_id", "province_id")

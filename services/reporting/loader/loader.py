@@ -20,7 +20,7 @@ from services.reporting.loader import rows as to
 from services.reporting.loader.activity import add_rows
 from services.reporting.loader.freshness import OWN, Freshness, Word
 from services.reporting.loader.metrics import Metrics
-from services.reporting.loader.rows import DAYS, PROGRESS, Replacing
+from services.reporting.loader.rows import PROGRESS, Replacing
 from services.reporting.loader.sink import Sink
 from services.shared.clock import Clock
 from services.shared.directory import Directory
@@ -112,6 +112,8 @@ class Loader:
             records = batch.records[at : at + SLICE]
             if batch.topic == ACTIVITY:
                 add_rows(mine.rows, records, batch.partition, self._partitions[ACTIVITY])
+            elif batch.topic == "learning.days":
+                to.add_days(mine.rows, mine.replacing, records, batch.partition)
             else:
                 for record in records:
                     self._decode(mine, batch.topic, batch.partition, record)
@@ -134,10 +136,6 @@ class Loader:
         offset, key, value = record.offset, record.key, record.value
         if topic == "learning.progress":
             load.replacing.setdefault(PROGRESS, []).append(to.progress_row(key, value, partition, offset))
-        elif topic == "learning.days":
-            day = to.day_row(key, value, partition, offset)
-            if day.key[2] >= to.FIRST_DAY:  # else it would take the place of the first day
-                load.replacing.setdefault(DAYS, []).append(day)
         elif topic == DIRECTORY:
             found = to.directory_row(self.directory, key, value, record.timestamp, partition, self._partitions[topic], offset)
             if found is not None:

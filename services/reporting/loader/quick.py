@@ -1,4 +1,4 @@
-"""`pack` where `make setup` found a C compiler to compile it with; else every record goes the long way."""
+"""`pack` and `pack_days` where `make setup` found a C compiler to compile it with; else every record goes the long way."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from services.shared.packed import Packed
 
 if TYPE_CHECKING:
     from services.reporting.loader.quick_columns import pack as pack
+    from services.reporting.loader.quick_columns import pack_days as pack_days
 else:
     try:
-        from services.reporting.loader.quick_columns import pack
+        from services.reporting.loader.quick_columns import pack, pack_days
     except ImportError:  # or compiled for another machine
 
         def pack(records, partition, place):
+            return Packed(0, (), []), records
+
+        def pack_days(records, partition):
             return Packed(0, (), []), records

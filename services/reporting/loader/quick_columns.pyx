@@ -1,11 +1,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True, annotation_typing=False
-"""Rows of `store.incoming` as columns in ClickHouse's native form, written by compiled code out of the records themselves."""
+"""Rows of `store.incoming` and `store.days` as columns in ClickHouse's native form, written by compiled code out of the records
+themselves: what there is most of in the log. Whatever is unusual is left to the long way."""
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
-from schemas.quick_reader cimport Form, Sound, Span, read_sound
+from schemas.quick_reader cimport Form, Place, Sound, Span, days_since_1970, read_sound
 
 from services.shared.packed import Packed
 
@@ -15,6 +16,9 @@ cdef extern from "Python.h":
 
 cdef enum:
     PROGRAMME, LEARNER, SOURCE, EVENT, TYPE, COURSE, CLASS, TIME, OWN, INGESTED, DATA, CONTENT, PARTITION, OFFSET, COUNT
+
+cdef enum:
+    OF_PROGRAMME, OF_LEARNER, DAY, SECONDS, ACTIVE, OF_PARTITION, OF_OFFSET, VERSION, DELETED, COUNT_OF_DAYS
 
 cdef struct Growing:
     char* at
@@ -56,14 +60,42 @@ cdef inline int _put_span(Growing* column, Span text) except -1:
     return _put(column, <const char*>text.at, text.size)
 
 
-_TYPES = (*["String"] * 7, *["Int64"] * 3, "String", "String", "UInt16", "UInt64")
+cdef inline int _put_number(Growing* column, unsigned long long number, int size) except -1:
+    """An integer, little-endian as the machines that this is compiled for: the lowest bytes come first."""
+    memcpy(_more(column, size), &number, size)
+    return 0
+
+
+cdef class _Columns:
+    cdef Growing[COUNT] columns
+    cdef tuple types
+    cdef int count
+
+    def __init__(self, types: tuple[str, ...]) -> None:
+        self.types = types
+
+    def __dealloc__(self) -> None:
+        cdef int n
+        for n in range(COUNT):
+            free(self.columns[n].at)
+
+    cdef object packed(self):
+        cdef int n
+        written = [PyBytes_FromStringAndSize(self.columns[n].at, self.columns[n].size) for n in range(len(self.types))]
+        return Packed(self.count, self.types, written)
+
+
+# -- store.incoming ---------------------------------------------------------------------------------------------------------
+
+_INCOMING = (*["String"] * 7, *["Int64"] * 3, "String", "String", "UInt16", "UInt64")
 
 
 def pack(records, partition: int, place) -> tuple[Packed, list]:
     """Those of a partition's records that can be read quickly, and the others. `place(key)` says which learner a key is, or None."""
-    cdef _Columns columns = _Columns(partition)
+    cdef _Columns columns = _Columns(_INCOMING)
     cdef Sound sound
     cdef dict learners = {}
+    cdef int at = partition
     left = []
     for record in records:
         key = record.key
@@ -74,47 +106,28 @@ def pack(records, partition: int, place) -> tuple[Packed, list]:
         if sound is None:
             left.append(record)
         else:
-            columns.add(sound, record.offset)
+            _add_event(columns, sound, at, record.offset)
     return columns.packed(), left
 
 
-cdef class _Columns:
-    cdef Growing[COUNT] columns
-    cdef unsigned short partition
-    cdef int count
-
-    def __init__(self, partition: int) -> None:
-        self.partition = partition
-
-    def __dealloc__(self) -> None:
-        cdef int n
-        for n in range(COUNT):
-            free(self.columns[n].at)
-
-    cdef int add(self, Sound sound, unsigned long long offset) except -1:
-        cdef Form form = sound.form
-        cdef long long own = sound.time_ms if form.own < 0 else sound.numbers[form.own] * (1000 if form.is_study else 1)
-        cdef Span none = Span(NULL, 0)
-        _put_str(&self.columns[PROGRAMME], sound.programme)
-        _put_str(&self.columns[LEARNER], sound.subject)
-        _put_str(&self.columns[SOURCE], sound.source)
-        _put_span(&self.columns[EVENT], sound.id_span)
-        _put_span(&self.columns[TYPE], form.type_span)
-        _put_field(&self.columns[COURSE], sound, form.course)
-        _put_field(&self.columns[CLASS], sound, form.klass)
-        memcpy(_more(&self.columns[TIME], 8), &sound.time_ms, 8)
-        memcpy(_more(&self.columns[OWN], 8), &own, 8)
-        memcpy(_more(&self.columns[INGESTED], 8), &sound.ingested_ms, 8)
-        _put_span(&self.columns[DATA], sound.data_span)
-        _put_span(&self.columns[CONTENT], sound.written())
-        memcpy(_more(&self.columns[PARTITION], 2), &self.partition, 2)
-        memcpy(_more(&self.columns[OFFSET], 8), &offset, 8)
-        self.count += 1
-        return 0
-
-    cdef object packed(self):
-        cdef int n
-        return Packed(self.count, _TYPES, [PyBytes_FromStringAndSize(self.columns[n].at, self.columns[n].size) for n in range(COUNT)])
+cdef int _add_event(_Columns to, Sound sound, int partition, unsigned long long offset) except -1:
+    cdef Form form = sound.form
+    _put_str(&to.columns[PROGRAMME], sound.programme)
+    _put_str(&to.columns[LEARNER], sound.subject)
+    _put_str(&to.columns[SOURCE], sound.source)
+    _put_span(&to.columns[EVENT], sound.id_span)
+    _put_span(&to.columns[TYPE], form.type_span)
+    _put_field(&to.columns[COURSE], sound, form.course)
+    _put_field(&to.columns[CLASS], sound, form.klass)
+    _put_number(&to.columns[TIME], sound.time_ms, 8)
+    _put_number(&to.columns[OWN], sound.time_ms if form.own < 0 else sound.numbers[form.own] * (1000 if form.is_study else 1), 8)
+    _put_number(&to.columns[INGESTED], sound.ingested_ms, 8)
+    _put_span(&to.columns[DATA], sound.data_span)
+    _put_span(&to.columns[CONTENT], sound.written())
+    _put_number(&to.columns[PARTITION], partition, 2)
+    _put_number(&to.columns[OFFSET], offset, 8)
+    to.count += 1
+    return 0
 
 
 cdef inline int _put_field(Growing* column, Sound sound, int n) except -1:
@@ -122,3 +135,83 @@ cdef inline int _put_field(Growing* column, Sound sound, int n) except -1:
     if n < 0 or sound.spans[n].at == NULL or sound.spans[n].size < 0:
         return _put(column, b"", 0)
     return _put_span(column, sound.spans[n])
+
+
+# -- store.days -------------------------------------------------------------------------------------------------------------
+
+_DAYS = ("String", "String", "Date", "UInt32", "UInt8", "UInt16", "UInt64", "UInt128", "UInt8")
+DEF LAST_DAY = 65_535  # of a Date, since 1970
+
+
+def pack_days(records, partition: int) -> tuple[Packed, list]:
+    """Those of a partition's records of `learning.days` that are as scoring writes them, and the others, tombstones among them."""
+    cdef _Columns columns = _Columns(_DAYS)
+    cdef int at = partition
+    left = []
+    for record in records:
+        if not _add_day(columns, record.value, at, record.offset):
+            left.append(record)
+    return columns.packed(), left
+
+
+cdef bint _add_day(_Columns to, object value, int partition, unsigned long long offset) except -1:
+    """False: it is not in the form, to the letter, in which `progress.encode` writes one."""
+    cdef Place at, end
+    cdef Span programme, learner, day, updated
+    cdef long long seconds, epoch, applied, tick
+    cdef int days
+    cdef bint is_active
+    if not PyBytes_CheckExact(value):
+        return False
+    at = <Place>PyBytes_AS_STRING(value)
+    end = at + PyBytes_GET_SIZE(value)
+    at = _behind(_name(_behind(at, end, b'{"programme":"', 14), end, &programme), end, b'","learner_id":"', 16)
+    at = _behind(_name(at, end, &learner), end, b'","day":"', 9)
+    at = _behind(_name(at, end, &day), end, b'","credited_seconds":', 21)
+    at = _behind(_number(at, end, &seconds), end, b',"active":', 10)
+    is_active = at != NULL and end - at > 4 and at[0] == c"t"
+    at = _behind(_behind(at, end, b"true" if is_active else b"false", 4 if is_active else 5), end, b',"version":[', 12)
+    at = _behind(_number(at, end, &epoch), end, b",", 1)
+    at = _behind(_number(at, end, &applied), end, b",", 1)
+    at = _behind(_number(at, end, &tick), end, b'],"updated_at":"', 16)
+    at = _behind(_name(at, end, &updated), end, b'"}', 2)
+    if at != end or programme.size > 64 or learner.size > 64 or day.size != 10 or seconds > 0xFFFFFFFF or epoch > 0xFFFFFFFF:
+        return False
+    days = days_since_1970(day.at)
+    if not 0 <= days <= LAST_DAY or (applied | tick) >> 48:
+        return False
+    _put_span(&to.columns[OF_PROGRAMME], programme)
+    _put_span(&to.columns[OF_LEARNER], learner)
+    _put_number(&to.columns[DAY], days, 2)
+    _put_number(&to.columns[SECONDS], seconds, 4)
+    _put_number(&to.columns[ACTIVE], is_active, 1)
+    _put_number(&to.columns[OF_PARTITION], partition, 2)
+    _put_number(&to.columns[OF_OFFSET], offset, 8)
+    _put_number(&to.columns[VERSION], applied << 48 | tick, 8)  # as `rows.packed`; what is shifted out is in the other half
+    _put_number(&to.columns[VERSION], epoch << 32 | applied >> 16, 8)
+    _put_number(&to.columns[DELETED], 0, 1)
+    to.count += 1
+    return True
+
+
+cdef inline Place _behind(Place at, Place end, const char* text, Py_ssize_t size) noexcept nogil:
+    return at + size if at != NULL and end - at >= size and memcmp(at, text, size) == 0 else NULL
+
+
+cdef inline Place _name(Place at, Place end, Span* found) noexcept nogil:
+    """Behind printable ASCII without escapes, before its quotation mark."""
+    found.at = at
+    while at != NULL and at < end and 32 <= at[0] < 127 and at[0] != c'"' and at[0] != c"\\":
+        at += 1
+    found.size = at - found.at
+    return at
+
+
+cdef inline Place _number(Place at, Place end, long long* found) noexcept nogil:
+    """Behind a whole number of at most 18 digits as JSON writes it; NULL: there is none."""
+    cdef Place start = at
+    found[0] = 0
+    while at != NULL and at < end and at - start < 18 and c"0" <= at[0] <= c"9":
+        found[0] = found[0] * 10 + at[0] - c"0"
+        at += 1
+    return NULL if at == start or (start[0] == c"0" and at - start > 1) else at

@@ -7,7 +7,7 @@ Those of `learning.activity`: see `activity`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
@@ -30,8 +30,10 @@ from schemas.reading import Event, read_directory
 from schemas.verdicts import Bad
 from services.reporting.loader import activity
 from services.reporting.loader.activity import storable
+from services.reporting.loader.quick import pack_days
 from services.shared.directory import Directory
-from services.shared.packed import Row
+from services.shared.packed import Row, Rows
+from services.shared.record import Record
 
 PROGRESS, DAYS = "store.progress", "store.days"
 
@@ -144,6 +146,18 @@ def day_row(key: bytes | None, value: bytes | None, partition: int, offset: int)
     version = packed(d.version)
     row = (d.programme, d.learner_id, _day(d.day), d.credited_seconds, int(d.active), partition, offset, version, 0)
     return Replacing((d.programme, d.learner_id, d.day), partition, offset, version, row)
+
+
+def add_days(rows: dict[str, Rows], replacing: dict[str, list[Replacing]], records: Sequence[Record], partition: int) -> None:
+    """Records of `learning.days`: what is as scoring writes it among `rows`, in whatever order it is stored, since it has its version; the
+    others, tombstones among them, as what replaces it."""
+    packed, left = pack_days(records, partition)
+    if packed.count:
+        rows.setdefault(DAYS, []).append(packed)
+    for record in left:
+        day = day_row(record.key, record.value, partition, record.offset)
+        if day.key[2] >= FIRST_DAY:  # else it would take the place of the first day
+            replacing.setdefault(DAYS, []).append(day)
 
 
 def attention_row(value: bytes, partition: int, offset: int) -> Row:
