@@ -120,6 +120,7 @@ class Engine:
                     async with owned.lock:
                         await owned.writer.stop()
                         owned.close()
+                    self._metrics.given_up(tp.partition)
                     _log.info("partition given up", partition=tp.partition)
 
     # -- work ----------------------------------------------------------------------------------------------------------------------

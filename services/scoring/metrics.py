@@ -1,6 +1,6 @@
 """Scoring's Prometheus metrics, and what it says of long recoveries; no learner ids in labels.
 
-In a terminal a progress bar stands for each partition that is recovered or counted anew; elsewhere a line is logged every few seconds.
+In a terminal a progress bar stands for what is recovered or counted anew; elsewhere a line is logged every few seconds.
 """
 
 from __future__ import annotations
@@ -59,38 +59,61 @@ class Metrics:
         self._rebuilt_end.labels(partition).set(end)
         self._bars.told("counting anew", partition, min(applied, end), end)
 
+    def given_up(self, partition: int) -> None:
+        self._bars.gone(partition)
+
 
 class _Bars:
-    """Progress of several things at once, as bars in a terminal, else as lines in the log."""
+    """Progress of several things at once, each a bar in a terminal, else a line in the log every few seconds.
+
+    One of a thing's partitions may be read before the others, so what is left is told of all of them together.
+    """
 
     def __init__(self) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._shown = Progress(*columns, console=Console(stderr=True), transient=True) if sys.stderr.isatty() else None
         self._bars: dict[str, TaskID] = {}
-        self._began: dict[str, tuple[float, int]] = {}
+        self._parts: dict[str, dict[int, tuple[int, int, int]]] = {}
+        """Of each thing, by partition: what had been done at first, what has been, of how much."""
+        self._began: dict[str, float] = {}
         self._said: dict[str, float] = {}
 
     def told(self, what: str, partition: int, done: int, of: int) -> None:
-        name, now = f"{what} {partition}", time.monotonic()
-        if self._shown is not None:
-            self._show(self._shown, name, done, of)
+        parts, now = self._parts.setdefault(what, {}), time.monotonic()
+        parts[partition] = (parts.get(partition, (done,))[0], done, of)
+        began = self._began.setdefault(what, now)
+        if self._over(what):
             return
-        began, first = self._began.setdefault(name, (now, done))
-        if done >= of:
-            self._began.pop(name)
-            self._said.pop(name, None)
-        elif now - self._said.setdefault(name, now) >= SAY_SECONDS:
-            self._said[name] = now
-            left = (of - done) * (now - began) / (done - first) if done > first else None
-            _log.info(what, partition=partition, done=done, of=of, seconds_left=None if left is None else round(left))
+        first, done, of = (sum(part[n] for part in parts.values()) for n in range(3))
+        if self._shown is not None:
+            self._show(self._shown, what, done, of)
+        elif now - self._said.setdefault(what, now) >= SAY_SECONDS:
+            self._said[what] = now
+            left = round((of - done) * (now - began) / (done - first)) if done > first else None
+            under_way = sorted(number for number, (_, so_far, whole) in parts.items() if so_far < whole)
+            _log.info(what, partitions=under_way, done=done, of=of, seconds_left=left)
 
-    def _show(self, shown: Progress, name: str, done: int, of: int) -> None:
-        if done < of and name not in self._bars:
-            self._bars[name] = shown.add_task(name, total=of)
+    def gone(self, partition: int) -> None:
+        """Somebody else goes on with it."""
+        for what, parts in list(self._parts.items()):
+            parts.pop(partition, None)
+            self._over(what)
+
+    def _over(self, what: str) -> bool:
+        """Whether all that there was of it is done; then it is forgotten."""
+        if any(done < of for _, done, of in self._parts[what].values()):
+            return False
+        del self._parts[what]
+        self._began.pop(what, None)
+        self._said.pop(what, None)
+        if self._shown is not None and what in self._bars:
+            self._shown.remove_task(self._bars.pop(what))
+            if not self._bars:
+                self._shown.stop()
+        return True
+
+    def _show(self, shown: Progress, what: str, done: int, of: int) -> None:
+        if what not in self._bars:
+            self._bars[what] = shown.add_task(what, total=of)
             shown.start()
-        if name in self._bars:
-            shown.update(self._bars[name], completed=done, total=of)
-            if done >= of:
-                shown.remove_task(self._bars.pop(name))
-                if not self._bars:
-                    shown.stop()
+        shown.update(self._bars[what], completed=done, total=of)

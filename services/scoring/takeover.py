@@ -91,6 +91,8 @@ class TakeOver:
             "partition taken", partition=number, learners=len(part.learners), applied=part.meta.applied, epoch=part.meta.epoch,
             rebuilding_to=part.rebuilding_to, generation=standing.generation.name, seconds=round(time.monotonic() - started, 2),
         )  # fmt: skip
+        if part.rebuilding_to is not None:
+            self.metrics.rebuild(number, part.reads_from, part.rebuilding_to)
         return Owned(part, writer, standing.generation, pending=(moment, end))
 
     async def _recovered(self, number: int, word: Watermark | None, topics: set[str]) -> State:
