@@ -203,7 +203,8 @@ def fetch_node(folder: Path) -> None:
 def compiled_reader(python: str, version: str, lock: bytes) -> Path | None:
     """The folder of the extensions, compiled once for each content of their sources; None, with a word about it, where that cannot be done
     here."""
-    name = f"reader-{key(*[path.read_bytes() for path in COMPILED], COMPILER.read_bytes(), version, lock)}"
+    sources = [part for path in COMPILED for part in (str(path.relative_to(ROOT)), path.read_bytes())]
+    name = f"reader-{key(*sources, COMPILER.read_bytes(), version, lock)}"
 
     def make(folder: Path) -> None:
         run(ROOT / ".venv" / "bin" / "python", COMPILER, ROOT, folder)
@@ -221,13 +222,13 @@ def compiled_reader(python: str, version: str, lock: bytes) -> Path | None:
 
 
 def link_reader(folder: Path | None) -> None:
-    for source in COMPILED:
-        made = list((folder / source.relative_to(ROOT)).parent.glob(f"{source.stem}.*.so")) if folder else []
-        for old in source.parent.glob(f"{source.stem}.*.so"):
-            if old.name not in [extension.name for extension in made]:
+    made = {path.relative_to(folder): path for path in folder.rglob("*.so")} if folder else {}
+    for part in ("schemas", "services"):
+        for old in (ROOT / part).rglob("*.so"):
+            if old.relative_to(ROOT) not in made:
                 old.unlink()  # of another source or interpreter
-        for extension in made:
-            link(source.parent / extension.name, extension)
+    for place, extension in made.items():
+        link(ROOT / place, extension)
 
 
 # -- the clone

@@ -6,7 +6,7 @@ answers only where the long way (`reading.read_record`) would answer the very sa
 that: an attribute or field that it does not know, a twin of one, an attribute that is null, an escape in a text (but for `\/` in the source),
 a byte beyond printable ASCII. So it judges nothing by itself: tests feed both with the same records.
 
-`make setup` compiles this file with Cython (`deploy/reader.py`); `quick.py` is who imports it.
+`make setup` compiles this file with Cython (`deploy/reader.py`); `quick.py` imports it, and other compiled code what `quick_reader.pxd` shares.
 """
 
 cimport cython
@@ -436,12 +436,8 @@ cdef class Sound:
         cdef int n
         return {self.form.names[n]: self.field(n) for n in range(self.form.count)}
 
-    def content(self) -> str:
-        """As `reading.content`."""
-        return _str(self.written())
-
     cdef Span written(self) noexcept:
-        """Its content, until the next is asked for."""
+        """Its content, as `reading.content`; good until the next is asked for."""
         cdef unsigned char* to = _put(_buffer, b'{"data":{', 9)
         cdef Form form = self.form
         cdef Span found

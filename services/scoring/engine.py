@@ -101,7 +101,13 @@ class Engine:
             async with self._moving:
                 new = sorted(tp.partition for tp in assigned if tp.topic == ACTIVITY and tp.partition not in self._owned)
                 if new:
-                    for number, owned in zip(new, await self._take_over.of(new), strict=True):
+                    try:
+                        taken = await self._take_over.of(new)
+                    except BaseException:
+                        for number in new:
+                            self._metrics.given_up(number)
+                        raise
+                    for number, owned in zip(new, taken, strict=True):
                         self._owned[number] = owned
                         self._tasks.append(asyncio.create_task(self._work(owned)))
                     garbage.settle()
@@ -116,11 +122,12 @@ class Engine:
         async with self._moving:
             for tp in tps:
                 owned = self._owned.pop(tp.partition, None) if tp.topic == ACTIVITY else None
+                if tp.topic == ACTIVITY:
+                    self._metrics.given_up(tp.partition)  # maybe in the midst of taking it over
                 if owned is not None:
                     async with owned.lock:
                         await owned.writer.stop()
                         owned.close()
-                    self._metrics.given_up(tp.partition)
                     _log.info("partition given up", partition=tp.partition)
 
     # -- work ----------------------------------------------------------------------------------------------------------------------
@@ -213,6 +220,7 @@ class Engine:
         part = owned.part
         if part.rebuilding_to is None or part.reads_from < part.rebuilding_to:
             return
+        self._metrics.rebuild(part.number, part.reads_from, part.rebuilding_to)
         _log.info("log read again, publishing", partition=part.number, learners=len(part.learners), epoch=part.meta.epoch)
         for rows in part.rebuilt(self._clock.now(), CHUNK):
             if part.rebuilding_to is None:  # the last

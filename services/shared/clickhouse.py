@@ -56,13 +56,14 @@ def insert(client: Client, table: str, columns: Sequence[str], rows: Sequence[Ro
     tables where repeating is harmless are written this way.
     """
     packed = [row for row in rows if type(row) is Packed]
-    plain = [row for row in rows if type(row) is not Packed] if packed else rows
+    plain: Sequence[Any] = [row for row in rows if type(row) is not Packed] if packed else rows
     count = len(plain) + sum(part.count for part in packed)
     if not count:
         return 0
     values: list[Any] = list(zip(*plain, strict=True)) if plain else [()] * len(columns)
     if packed:
-        values = [Mixed(count, values[n], [(part.types[n], part.columns[n]) for part in packed]) for n in range(len(columns))]
+        parts = [list(zip(part.types, part.columns, strict=True)) for part in packed]
+        values = [Mixed(count, list(given), list(of)) for given, *of in zip(values, *parts, strict=True)]
     names = ", ".join(f"`{name}`" for name in columns)
     client.execute(f"INSERT INTO {table} ({names}) VALUES", values, columnar=True)
     return count
@@ -76,10 +77,10 @@ INTERNALS = {"Client": ["send_data", "receive_profile_events"], "Connection": ["
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
-    """A column: values, and (type, bytes) of parts that are packed."""
+    """A column: values, in a list because the driver may put others in their places, and (type, bytes) of parts that are packed."""
 
     count: int
-    values: Sequence[object]
+    values: list[object]
     packed: list[tuple[str, bytes]]
 
 

@@ -173,16 +173,14 @@ def test_tombstones_take_the_place_of_days_that_were_stored_packed(client: Clien
     sink = Sink(client)
     key = b"p-1|l-1|2023-06-01"
 
-    def load(*records: tuple[int, DayProgress | None]) -> None:
-        """As the loader stores them: rows first, then what is replaced."""
+    def load(*records: tuple[int, bytes | None]) -> None:
         plain: dict[str, Rows] = {}
         replacing: dict[str, list[Replacing]] = {}
-        to.add_days(plain, replacing, [Record(offset, key, value and encode(value), 0) for offset, value in records], 0)
-        sink.write(plain, {})
-        sink.write({}, replacing)
+        to.add_days(plain, replacing, [Record(offset, key, value, 0) for offset, value in records], 0)
+        sink.write(plain, replacing)
 
-    def on(offset: int) -> DayProgress:
-        return DayProgress("p-1", "l-1", "2023-06-01", offset * 10, True, (1, offset, AT_MS), AT)
+    def on(offset: int) -> bytes:
+        return encode(DayProgress("p-1", "l-1", "2023-06-01", offset * 10, True, (1, offset, AT_MS), AT))
 
     def stored() -> list[int]:
         return [row["credited_seconds"] for row in rows(client, "SELECT * FROM store.days FINAL")]
@@ -197,6 +195,20 @@ def test_tombstones_take_the_place_of_days_that_were_stored_packed(client: Clien
     assert stored() == [50]
     load((6, None))
     assert stored() == []
+    load((7, b" " + on(7)), (8, on(8)), (9, None))  # the first goes the long way, so two predecessors are in two places
+    assert stored() == []
+    load((10, on(10)), (11, b" " + on(11)), (12, None))
+    assert stored() == []
+    load((13, None), (14, b" " + on(14)))
+    assert stored() == [140]
+    load((13, None))
+    assert stored() == [140]
+    once = rows(client, "SELECT max(version) AS v FROM store.days")
+    load((15, None))
+    load((15, None))
+    load((15, None))
+    assert stored() == []
+    assert rows(client, "SELECT max(version) AS v FROM store.days")[0]["v"] == once[0]["v"] + 1, "one tombstone has one version"
 
 
 PATH = ("class_id", "school_id", "county_id", "city_id", "province_id")

@@ -37,7 +37,7 @@ STAGES = (
     ),
     ("tests/properties/test_retraction.py", "tests/properties/test_agreement.py::test_numbered_worlds"),
 )
-READER_STAGES = (("tests/unit/test_quick_reader.py", "tests/unit/test_quick_columns.py"),)
+READER_STAGES = (("tests/unit/test_quick_reader.py", "tests/unit/test_quick_columns.py", "tests/unit/test_quick_days.py"),)
 """For faults of the compiled reader."""
 LONGER = 5  # times as long as without it: then a mutant hangs
 

@@ -61,7 +61,7 @@ def add_rows(rows: dict[str, Rows], records: Sequence[Record], partition: int, p
 
 
 def _row(event: Event, value: bytes, partition: int, offset: int) -> Row:
-    """Of store.incoming; as `Sound.told` says it."""
+    """Of store.incoming; as `quick_columns` writes it."""
     said, text = event.data.__dict__, content(event)
     return (
         event.programme, event.subject, event.source, event.id, event.type, said.get("course_id") or "", said.get("class_id") or "",

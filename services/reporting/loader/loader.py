@@ -190,8 +190,8 @@ class Loader:
             self._landed()
 
     async def _store(self, load: Load, before: asyncio.Task[None] | None) -> None:
-        """Rows of a key that is replaced, and all that is said of the load, come after the load before it: a tombstone looks for what it
-        takes the place of, and freshness claims everything up to an offset."""
+        """Rows that are sorted out by key, tombstones among them, and all that is said of the load, come after the load before it and after
+        the load's other rows: a tombstone looks for what it takes the place of, and freshness claims everything up to an offset."""
         count, seconds = await self._timed(load.rows, {})
         if before is not None:
             await before

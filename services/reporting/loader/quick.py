@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 else:
     try:
         from services.reporting.loader.quick_columns import pack, pack_days
-    except ImportError:  # or compiled for another machine
+    except (ImportError, AttributeError, TypeError, ValueError):  # or compiled for another machine, or beside another `quick_reader`
 
         def pack(records, partition, place):
             return Packed(0, (), []), records

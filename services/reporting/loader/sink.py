@@ -76,12 +76,12 @@ class Sink:
     def write(self, rows: Mapping[str, Sequence[Row | Packed]], replacing: dict[str, list[Replacing]]) -> int:
         """Store everything; returns the number of rows. Repeating it is harmless. Raises what is not an outage."""
         count = 0
-        for table, items in replacing.items():
+        for table, plain in rows.items():
+            count += self._insert(table, COLUMNS[table], plain)
+        for table, items in replacing.items():  # later: tombstones look for what was stored
             live, dead = self._settle(table, items)
             count += self._insert(table, COLUMNS[table], live)
             count += self._insert(table, (*_KEYS[table], "log_partition", "log_offset", "version", "is_deleted"), dead)
-        for table, plain in rows.items():
-            count += self._insert(table, COLUMNS[table], plain)
         return count
 
     def query(self, sql: str, params: Any = None) -> list[Row]:
@@ -98,26 +98,31 @@ class Sink:
     def _settle(self, table: str, items: list[Replacing]) -> tuple[list[Row], list[Row]]:
         """The newest of each key, as (live rows, tombstones).
 
-        A tombstone in the log has no version of its own: it gets its predecessor's plus one. Where the predecessor is not in
-        this batch it is looked up; a stored row from further on in the log means that the tombstone is read again and is void.
+        A tombstone in the log has no version of its own: it gets its predecessor's plus one, whether that is among these items or stored
+        before; a stored row from further on in the log means that the tombstone is read again and is void.
         """
         best: dict[tuple[str, ...], Replacing] = {}
-        open_ended: dict[tuple[str, ...], Replacing] = {}
+        gone: dict[tuple[str, ...], Replacing] = {}
         for item in items:
             before = best.get(item.key)
-            if item.row is not None:
-                if before is None or item.version >= before.version:
-                    best[item.key] = item
-            elif before is not None:
-                best[item.key] = item._replace(version=before.version + 1)
-            else:
-                open_ended[item.key] = item
-        for key, version, offset in self._stored(table, [key for key in open_ended if key not in best]):
-            if offset <= open_ended[key].offset:
-                best[key] = open_ended[key]._replace(version=version + 1)
-        live = [item.row for item in best.values() if item.row is not None]
-        dead = [(*typed(table, item.key), item.partition, item.offset, item.version, 1) for item in best.values() if item.row is None]
-        return live, dead
+            if item.row is None:
+                gone[item.key] = item
+            elif before is None or item.version >= before.version:
+                best[item.key] = item
+                gone.pop(item.key, None)
+        stored = {key: (version, offset) for key, version, offset in self._stored(table, list(gone))}
+        dead = []
+        for key, item in gone.items():
+            version, offset = stored.get(key, (-1, -1))
+            if offset > item.offset:
+                continue
+            if offset < item.offset and key in stored:
+                version += 1  # else it is this tombstone itself
+            if key in best:
+                version = max(version, best.pop(key).version + 1)
+            if version >= 0:
+                dead.append((*typed(table, key), item.partition, item.offset, version, 1))
+        return [item.row for item in best.values() if item.row is not None], dead
 
     def _stored(self, table: str, keys: list[tuple[str, ...]]) -> Iterable[tuple[tuple[str, ...], int, int]]:
         names, stored = ", ".join(_KEYS[table]), self._table(table)
