@@ -140,7 +140,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)  # so that the folders go away
     options = argparse.ArgumentParser(prog="python -m tests.chaos.planted", description=__doc__)
     options.add_argument("--only", metavar="PATTERN", default="", help="only mistakes whose name matches")
-    options.add_argument("--seeds", type=int, default=6, help="most seeds a mistake")
+    options.add_argument("--seeds", type=int, default=24, help="most seeds a mistake")
     options.add_argument("--jobs", type=int, default=1, help="how many stacks at a time")
     given = options.parse_args()
     chosen = {name: changes for name, changes in catalogue().items() if re.search(given.only, name)}
