@@ -169,6 +169,15 @@ def test_a_tombstone_removes_the_row_until_a_newer_one_comes(client: Client, tog
     assert rows(client, "SELECT * FROM store.days FINAL") == []
 
 
+def test_the_newest_predecessor_decides_about_a_tombstone(client: Client) -> None:
+    """A topic that was made anew begins at offset 0 again: what the store has of the old one lies further on, and is older."""
+    sink = Sink(client)
+    sink.write({}, {PROGRESS: [progress(900)]})
+    anew = progress(901)._replace(offset=1)
+    sink.write({}, {PROGRESS: [anew, gone(2)]})
+    assert rows(client, "SELECT * FROM marts.learner_progress") == []
+
+
 def test_tombstones_take_the_place_of_days_that_were_stored_packed(client: Client) -> None:
     sink = Sink(client)
     key = b"p-1|l-1|2023-06-01"

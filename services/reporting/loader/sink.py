@@ -98,8 +98,8 @@ class Sink:
     def _settle(self, table: str, items: list[Replacing]) -> tuple[list[Row], list[Row]]:
         """The newest of each key, as (live rows, tombstones).
 
-        A tombstone in the log has no version of its own: it gets its predecessor's plus one, whether that is among these items or stored
-        before; a stored row from further on in the log means that the tombstone is read again and is void.
+        A tombstone in the log has no version of its own: it gets its predecessor's plus one, the newest of those among these items and in
+        the store. Where that is a stored row from further on in the log the tombstone is read again, and void.
         """
         best: dict[tuple[str, ...], Replacing] = {}
         gone: dict[tuple[str, ...], Replacing] = {}
@@ -114,14 +114,11 @@ class Sink:
         dead = []
         for key, item in gone.items():
             version, offset = stored.get(key, (-1, -1))
-            if offset > item.offset:
-                continue
-            if offset < item.offset and key in stored:
-                version += 1  # else it is this tombstone itself
-            if key in best:
-                version = max(version, best.pop(key).version + 1)
-            if version >= 0:
-                dead.append((*typed(table, key), item.partition, item.offset, version, 1))
+            before = best.pop(key, None)
+            if before is not None and before.version >= version:
+                version, offset = before.version, before.offset
+            if version >= 0 and offset <= item.offset:  # at its own offset it is this tombstone itself, stored before
+                dead.append((*typed(table, key), item.partition, item.offset, version + (offset < item.offset), 1))
         return [item.row for item in best.values() if item.row is not None], dead
 
     def _stored(self, table: str, keys: list[tuple[str, ...]]) -> Iterable[tuple[tuple[str, ...], int, int]]:
