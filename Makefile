@@ -58,5 +58,6 @@ lock:  ## lock the requirements anew, with hashes and without an index's address
 	@$(PYTHON) deploy/setup.py --lock
 
 clean:  ## remove what set-up made in this folder, caches of tools, logs of tests; never data
-	@rm -rf .venv .venv.lock .venv.*.new .venv.*.old node_modules deploy/local/jars schemas/*.so* services/reporting/loader/*.so* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .venv.lock .venv.*.new .venv.*.old node_modules deploy/local/jars .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find schemas services -name '*.so*' -delete
 	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

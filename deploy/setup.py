@@ -28,8 +28,6 @@ PEERS_LOCK = ROOT / "requirements-peers.lock"
 NODE_LOCK = ROOT / "package-lock.json"
 POM = ROOT / "deploy" / "local" / "pom.xml"
 COMPILER = ROOT / "deploy" / "reader.py"
-COMPILED = [path for part in ("schemas", "services") for path in sorted((ROOT / part).rglob("*.p?[dx]")) if path.suffix in (".pxd", ".pyx")]
-"""What is compiled (`.pyx`), and what that shares (`.pxd`)."""
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 UV = "uv>=0.5"
 SCRIPTS = {
@@ -203,7 +201,8 @@ def fetch_node(folder: Path) -> None:
 def compiled_reader(python: str, version: str, lock: bytes) -> Path | None:
     """The folder of the extensions, compiled once for each content of their sources; None, with a word about it, where that cannot be done
     here."""
-    sources = [part for path in COMPILED for part in (str(path.relative_to(ROOT)), path.read_bytes())]
+    paths = [path for folder in ("schemas", "services") for path in sorted((ROOT / folder).rglob("*.p[xy][dx]"))]
+    sources = [part for path in paths for part in (str(path.relative_to(ROOT)), path.read_bytes())]
     name = f"reader-{key(*sources, COMPILER.read_bytes(), version, lock)}"
 
     def make(folder: Path) -> None:

@@ -121,9 +121,10 @@ class Engine:
         """Give partitions up: finish what is under way, then let go; the next owner fences us in any case."""
         async with self._moving:
             for tp in tps:
-                owned = self._owned.pop(tp.partition, None) if tp.topic == ACTIVITY else None
-                if tp.topic == ACTIVITY:
-                    self._metrics.given_up(tp.partition)  # maybe in the midst of taking it over
+                if tp.topic != ACTIVITY:
+                    continue
+                self._metrics.given_up(tp.partition)  # maybe in the midst of taking it over
+                owned = self._owned.pop(tp.partition, None)
                 if owned is not None:
                     async with owned.lock:
                         await owned.writer.stop()

@@ -1,4 +1,4 @@
-"""`pack` and `pack_days` where `make setup` found a C compiler to compile it with; else every record goes the long way."""
+"""`pack` and `pack_days` where `make setup` found a C compiler to compile them with; else every record goes the long way."""
 
 from __future__ import annotations
 

@@ -156,11 +156,10 @@ def pack_days(records, partition: int) -> tuple[Packed, list]:
 
 cdef bint _add_day(_Columns to, object value, int partition, unsigned long long offset) except -1:
     """False: it is not in the form, to the letter, in which `progress.encode` writes one."""
-    cdef Place at, end
+    cdef Place at, end, yes
     cdef Span programme, learner, day, updated
     cdef long long seconds, epoch, applied, tick
     cdef int days
-    cdef bint is_active
     if not PyBytes_CheckExact(value):
         return False
     at = <Place>PyBytes_AS_STRING(value)
@@ -169,8 +168,8 @@ cdef bint _add_day(_Columns to, object value, int partition, unsigned long long 
     at = _behind(_name(at, end, &learner), end, b'","day":"', 9)
     at = _behind(_name(at, end, &day), end, b'","credited_seconds":', 21)
     at = _behind(_number(at, end, &seconds), end, b',"active":', 10)
-    is_active = at != NULL and end - at > 4 and at[0] == c"t"
-    at = _behind(_behind(at, end, b"true" if is_active else b"false", 4 if is_active else 5), end, b',"version":[', 12)
+    yes = _behind(at, end, b"true", 4)
+    at = _behind(yes if yes != NULL else _behind(at, end, b"false", 5), end, b',"version":[', 12)
     at = _behind(_number(at, end, &epoch), end, b",", 1)
     at = _behind(_number(at, end, &applied), end, b",", 1)
     at = _behind(_number(at, end, &tick), end, b'],"updated_at":"', 16)
@@ -184,7 +183,7 @@ cdef bint _add_day(_Columns to, object value, int partition, unsigned long long 
     _put_span(&to.columns[OF_LEARNER], learner)
     _put_number(&to.columns[DAY], days, 2)
     _put_number(&to.columns[SECONDS], seconds, 4)
-    _put_number(&to.columns[ACTIVE], is_active, 1)
+    _put_number(&to.columns[ACTIVE], yes != NULL, 1)
     _put_number(&to.columns[OF_PARTITION], partition, 2)
     _put_number(&to.columns[OF_OFFSET], offset, 8)
     _put_number(&to.columns[VERSION], applied << 48 | tick, 8)  # as `rows.packed`; what is shifted out is in the other half
